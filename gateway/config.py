@@ -1,0 +1,256 @@
+"""The configuration: every key, its type, its default and its bounds.
+
+Owns the shape of `etc/glotgate.yaml` and nothing else: it opens no socket and starts nothing.
+Reading a file (YAML positions, `${ENV}` and `${file:…}` substitution, errors with key path and
+line) is `gateway/configfile.py`. Units are in the names: `_ms`, `_s`, `_kb`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+#: Calls that the PyPI wheel of pjsua2 accepts (PJSUA_MAX_CALLS 4); a built one takes 4096.
+MAX_CAPACITY = 4096
+
+_HOST = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$")
+
+
+def _ip(value: str) -> str:
+    return str(ipaddress.ip_address(value))
+
+
+def split_host_port(value: str) -> tuple[str, int]:
+    """Split `host:port` or `[v6]:port`. Raises ValueError naming what is wrong."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{value!r} is not host:port")
+    host = host.strip("[]")
+    try:
+        return str(ipaddress.ip_address(host)), int(port)
+    except ValueError:
+        if not _HOST.match(host):
+            raise ValueError(f"{host!r} is neither an IP address nor a host name") from None
+        return host, int(port)
+
+
+def _host_port(value: str) -> str:
+    split_host_port(value)
+    return value
+
+
+IpAddress = Annotated[str, AfterValidator(_ip)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+Millis = Annotated[int, Field(ge=0)]
+Codec = Literal["PCMU", "PCMA"]
+
+
+class Section(BaseModel):
+    """A part of the file. Unknown keys are errors: a misspelt key must not pass in silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SipBind(Section):
+    """One listening transport of the user agent."""
+
+    transport: Literal["udp", "tcp"] = "udp"
+    address: HostPort = "0.0.0.0:5060"
+
+
+class Sip(Section):
+    bind: tuple[SipBind, ...] = (SipBind(), SipBind(transport="tcp"))
+    advertise: str | None = None
+    codecs: tuple[Codec, ...] = ("PCMU", "PCMA")
+    max_message_kb: Annotated[int, Field(ge=2, le=64)] = 64
+    retry_after_s: Annotated[int, Field(ge=1, le=3600)] = 5
+
+    @field_validator("bind", "codecs")
+    @classmethod
+    def _not_empty(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        if not value:
+            raise ValueError("at least one is needed")
+        if len(set(value)) != len(value):
+            raise ValueError("the same entry stands here twice")
+        return value
+
+
+class Jitter(Section):
+    """Playout delay of received RTP, in ms: adaptive between min and max. min = max is a fixed delay."""
+
+    min_ms: Annotated[int, Field(ge=10, le=500)] = 20
+    start_ms: Annotated[int, Field(ge=10, le=500)] = 40
+    max_ms: Annotated[int, Field(ge=10, le=500)] = 200
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min_ms <= self.start_ms <= self.max_ms:
+            raise ValueError(f"min_ms {self.min_ms} ≤ start_ms {self.start_ms} ≤ max_ms {self.max_ms} must hold")
+        return self
+
+
+class Playout(Section):
+    """The return leg: how much is held before playing, and how much may be queued."""
+
+    lead_ms: Annotated[int, Field(ge=0, le=1000)] = 60
+    queue_s: Annotated[int, Field(ge=1, le=300)] = 60
+    when_full: Literal["drop_oldest", "pushback"] = "drop_oldest"
+
+
+class PortRange(Section):
+    """RTP ports, even to RTP, the next odd one to RTCP. Inclusive."""
+
+    first: Annotated[int, Field(ge=1024, le=65534)] = 16384
+    last: Annotated[int, Field(ge=1025, le=65535)] = 20479
+    quarantine_s: Annotated[int, Field(ge=0, le=600)] = 30
+
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if self.first % 2:
+            raise ValueError(f"first {self.first} must be even (RFC 3550 §11: RTP even, RTCP the next odd)")
+        if self.last <= self.first:
+            raise ValueError(f"last {self.last} must be above first {self.first}")
+        return self
+
+    @property
+    def pairs(self) -> int:
+        return (self.last - self.first + 1) // 2
+
+
+class Realtime(Section):
+    """What the real-time loop asks of the host. `auto` takes what it gets and reports what it did not."""
+
+    scheduler: Literal["auto", "fifo", "other"] = "auto"
+    priority: Annotated[int, Field(ge=1, le=90)] = 20
+    cpu: Annotated[int, Field(ge=0)] | None = None
+    lock_memory: bool = True
+
+
+class Media(Section):
+    bind: IpAddress = "0.0.0.0"
+    advertise: IpAddress | None = None
+    ports: PortRange = PortRange()
+    capacity: Annotated[int, Field(ge=1, le=MAX_CAPACITY)] = 1000
+    jitter: Jitter = Jitter()
+    playout: Playout = Playout()
+    symmetric: Literal["off", "auto", "on"] = "auto"
+    dtx: bool = False
+    vad_events: bool = False
+    no_rtp_timeout_s: Annotated[int, Field(ge=0, le=86400)] = 60
+    original_gain_db: Annotated[float, Field(ge=-60, le=0)] | Literal["off"] = -18.0
+    realtime: Realtime = Realtime()
+
+    @model_validator(mode="after")
+    def _enough_ports(self) -> Self:
+        if self.ports.pairs < self.capacity:
+            raise ValueError(
+                f"capacity {self.capacity} needs as many port pairs, ports {self.ports.first}–{self.ports.last} "
+                f"hold {self.ports.pairs}"
+            )
+        return self
+
+
+class Reconnect(Section):
+    """How a lost stream is sought again while the call stays up."""
+
+    first_ms: Annotated[int, Field(ge=10, le=60_000)] = 200
+    max_ms: Annotated[int, Field(ge=10, le=60_000)] = 5_000
+    give_up_s: Annotated[int, Field(ge=0, le=3600)] = 60
+    keep_s: Annotated[int, Field(ge=0, le=60)] = 5
+
+
+class Stream(Section):
+    frame_ms: Literal[20, 40, 60, 80, 100, 120, 140, 160, 180, 200] = 20
+    ready_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    ping_s: Annotated[float, Field(ge=1, le=300)] = 10.0
+    pong_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
+    send_queue_kb: Annotated[int, Field(ge=16, le=8192)] = 256
+    ca_file: Path | None = None
+    reconnect: Reconnect = Reconnect()
+
+
+class Webhooks(Section):
+    url: str | None = None
+    secret: SecretStr | None = None
+    allow_networks: tuple[str, ...] = ()
+
+
+class Sessions(Section):
+    """Where sessions live: in the embedded service, or in a hosted one."""
+
+    mode: Literal["embedded", "remote"] = "embedded"
+    url: str | None = None
+    api_key: SecretStr | None = None
+    bind: HostPort = "127.0.0.1:8080"
+    public_url: str | None = None
+    database: str = "sqlite:////var/lib/glotgate/sessions.db"
+    data_dir: Path = Path("/var/lib/glotgate")
+    interpreter: Literal["loopback"] = "loopback"
+    on_last_leg: Literal["end", "keep"] = "end"
+    reconnect_window_s: Annotated[int, Field(ge=1, le=3600)] = 300
+    inactive_timeout_s: Annotated[int, Field(ge=10, le=86400)] = 1800
+    webhooks: Webhooks = Webhooks()
+
+    @model_validator(mode="after")
+    def _remote_needs_url(self) -> Self:
+        if self.mode == "remote":
+            if not self.url:
+                raise ValueError("mode: remote needs url")
+            if self.api_key is None:
+                raise ValueError("mode: remote needs api_key (for example ${file:/etc/glotgate/api_key})")
+        return self
+
+
+class Route(Section):
+    """A user part that is not a session id: which session to create for it."""
+
+    name: str
+    user: str = ".*"
+    mode: Literal["bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice"]
+    source_language: str | None = None
+    target_language: str | None = None
+    speaker: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class Admin(Section):
+    bind: HostPort = "127.0.0.1:9464"
+
+
+class Logging(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    call_records: Path | None = None
+
+
+class Drain(Section):
+    timeout_s: Annotated[int, Field(ge=0, le=86400)] = 300
+
+
+class Config(Section):
+    """The whole file."""
+
+    sip: Sip = Sip()
+    media: Media = Media()
+    stream: Stream = Stream()
+    sessions: Sessions = Sessions()
+    routes: tuple[Route, ...] = ()
+    admin: Admin = Admin()
+    logging: Logging = Logging()
+    drain: Drain = Drain()
+
+    @model_validator(mode="after")
+    def _ports_apart(self) -> Self:
+        """No listener of ours may stand inside the RTP range: it would lose a leg its port."""
+        ports = self.media.ports
+        taken = {f"sip.bind[{i}].address": b.address for i, b in enumerate(self.sip.bind)}
+        taken |= {"sessions.bind": self.sessions.bind, "admin.bind": self.admin.bind}
+        for key, address in taken.items():
+            port = split_host_port(address)[1]
+            if ports.first <= port <= ports.last:
+                raise ValueError(f"{key} port {port} lies inside media.ports {ports.first}–{ports.last}")
+        return self

@@ -1,0 +1,1 @@
+"""The embedded session service: REST API, stream server, storage."""

@@ -1,0 +1,1 @@
+"""The SIP user agent: dialogs, SDP text and transports. No audio, no sessions."""

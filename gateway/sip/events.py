@@ -1,0 +1,184 @@
+"""What crosses the border of the sip process: events out of it, commands into it.
+
+A `dialog` is the sip process's own small integer for an INVITE dialog; it is unique for the life of
+that process and never reused. SDP crosses as text: only `sdp.py` looks inside, and it runs in the
+controller. Every struct is immutable data; nothing here opens a socket.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class Event(Struct, frozen=True, tag=True):
+    """From the sip process to the controller."""
+
+
+class AgentReady(Event):
+    """The user agent listens. `max_calls` is what the pjsua2 build can carry (4 with the PyPI wheel)."""
+
+    listening: list[str]
+    version: str
+    max_calls: int
+    fit_for_network: bool
+
+
+class Invited(Event):
+    """An INVITE outside a dialog. 100 has been sent; the controller owes `Ring`, `Accept` or `Reject`.
+
+    headers: the request's header fields by lower-case name, long form (compact forms expanded), last
+    one wins; at most 64 of at most 2 kB each. sdp: None for an INVITE without an offer.
+    """
+
+    dialog: int
+    sip_call_id: str
+    transport: str
+    source: str
+    request_uri: str
+    user: str
+    uri_parameters: dict[str, str]
+    from_uri: str
+    to_uri: str
+    headers: dict[str, str]
+    sdp: str | None
+
+
+class Acknowledged(Event):
+    """ACK for our 200. sdp: the peer's answer when our 200 carried the offer."""
+
+    dialog: int
+    sdp: str | None = None
+
+
+class Reinvited(Event):
+    """A re-INVITE or UPDATE with an offer (or None: asks for ours). Owed: `Accept` or `Reject`."""
+
+    dialog: int
+    sdp: str | None
+
+
+class Answered(Event):
+    """Our outbound INVITE: a provisional (sdp may be early media) or the 200."""
+
+    dialog: int
+    code: int
+    reason: str
+    sdp: str | None = None
+
+
+class Ended(Event):
+    """The dialog is over, whoever ended it. cause: cancelled, bye, rejected, failed, local, timeout."""
+
+    dialog: int
+    cause: str
+    code: int = 0
+    reason: str = ""
+
+
+class InfoReceived(Event):
+    """SIP INFO in the dialog, for DTMF relays."""
+
+    dialog: int
+    content_type: str
+    body: str
+
+
+class Referred(Event):
+    """REFER in the dialog."""
+
+    dialog: int
+    target: str
+    referred_by: str = ""
+
+
+class AgentCounters(Event):
+    """Monotonic counters of this process, each second. Names and labels are bounded by the code."""
+
+    counters: dict[str, int]
+    dialogs: int
+
+
+class Command(Struct, frozen=True, tag=True):
+    """From the controller to the sip process."""
+
+
+class Ring(Command):
+    """Send a provisional."""
+
+    dialog: int
+    code: int = 180
+    headers: dict[str, str] = field(default_factory=dict)
+    sdp: str | None = None
+
+
+class Accept(Command):
+    """200 with this SDP (an answer, or our offer when theirs was missing)."""
+
+    dialog: int
+    sdp: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Reject(Command):
+    """A final response of 300 and above."""
+
+    dialog: int
+    code: int
+    reason: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Hangup(Command):
+    """BYE (or CANCEL, or a final response: what the dialog's state asks for) with a `Reason`."""
+
+    dialog: int
+    reason: str = ""
+
+
+class Dial(Command):
+    """Place an INVITE. `dialog` is negative and chosen by the controller, so that it can not collide."""
+
+    dialog: int
+    uri: str
+    sdp: str
+    headers: dict[str, str] = field(default_factory=dict)
+    timeout_s: int = 60
+
+
+class Offer(Command):
+    """Re-INVITE with this SDP."""
+
+    dialog: int
+    sdp: str
+
+
+class Refer(Command):
+    """Blind transfer of the dialog's peer."""
+
+    dialog: int
+    target: str
+
+
+class SetReadiness(Command):
+    """What OPTIONS is answered: 200, or 503 with Retry-After. New INVITEs follow the controller's Reject."""
+
+    ready: bool
+    retry_after_s: int = 5
+
+
+class Shutdown(Command):
+    """End every dialog and stop; the process exits by itself."""
+
+
+AnyEvent = (
+    AgentReady
+    | Invited
+    | Acknowledged
+    | Reinvited
+    | Answered
+    | Ended
+    | InfoReceived
+    | Referred
+    | AgentCounters
+)
+AnyCommand = Ring | Accept | Reject | Hangup | Dial | Offer | Refer | SetReadiness | Shutdown

@@ -1,0 +1,1 @@
+"""What turns a speaker's audio into the other party's audio."""

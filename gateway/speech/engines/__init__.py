@@ -1,0 +1,1 @@
+"""Speech engines, each declaring which languages it can do."""

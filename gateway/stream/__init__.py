@@ -1,0 +1,1 @@
+"""The session stream: its messages, its rules (sans-IO), its client."""

@@ -1,0 +1,221 @@
+"""The messages of the session stream (contract §2) as typed structs, for both of its ends.
+
+Owns shapes and nothing else. Unknown fields are ignored, unknown types are the reader's to count.
+`ClientMessage` travels to the session service, `ServerMessage` to the gateway. The two that carry
+audio are hot: `protocol.py` writes `audio.input` from a template and never builds the struct.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Audio(Struct):
+    """One channel of mu-law at 8000 Hz, base64."""
+
+    payload: str
+    encoding: str = "mulaw"
+    sample_rate_hz: int = 8000
+
+
+class AudioInput(Struct, tag="audio.input"):
+    sequence: int
+    timestamp_ms: int
+    speaker: str
+    audio: Audio
+
+
+class Ping(Struct, tag="ping"):
+    pass
+
+
+class SessionEnd(Struct, tag="session.end"):
+    pass
+
+
+class Dtmf(Struct, tag="dtmf"):
+    speaker: str
+    digit: str
+    duration_ms: int
+
+
+class MarkPlayed(Struct, tag="mark.played"):
+    name: str
+    target: str
+
+
+class AudioCleared(Struct, tag="audio.cleared"):
+    target: str
+    played_ms: int
+    dropped_ms: int
+    marks: list[str]
+
+
+class AudioPushback(Struct, tag="audio.pushback"):
+    target: str
+    queued_ms: int
+
+
+class SpeechStarted(Struct, tag="speech.started"):
+    speaker: str
+    timestamp_ms: int
+
+
+class SpeechStopped(Struct, tag="speech.stopped"):
+    speaker: str
+    timestamp_ms: int
+
+
+class CallJoined(Struct, tag="call.joined", omit_defaults=True):
+    speaker: str
+    call_id: str
+    reason: str | None = None
+
+
+class CallLeft(Struct, tag="call.left", omit_defaults=True):
+    speaker: str
+    call_id: str
+    reason: str | None = None
+
+
+class CallHeld(Struct, tag="call.held", omit_defaults=True):
+    speaker: str
+    call_id: str
+    reason: str | None = None
+
+
+class CallResumed(Struct, tag="call.resumed", omit_defaults=True):
+    speaker: str
+    call_id: str
+    reason: str | None = None
+
+
+class CallError(Struct, tag="call.error"):
+    target: str
+    code: str
+    message: str
+
+
+ClientMessage = (
+    AudioInput
+    | Ping
+    | SessionEnd
+    | Dtmf
+    | MarkPlayed
+    | AudioCleared
+    | AudioPushback
+    | SpeechStarted
+    | SpeechStopped
+    | CallJoined
+    | CallLeft
+    | CallHeld
+    | CallResumed
+    | CallError
+)
+
+
+class SessionReady(Struct, tag="session.ready", omit_defaults=True):
+    session_id: str
+    mode: str = ""
+    source_language: str | None = None
+    target_language: str | None = None
+
+
+class Pong(Struct, tag="pong"):
+    session_id: str = ""
+
+
+class Translation(Struct):
+    language: str
+    text: str
+
+
+class TranscriptPartial(Struct, tag="transcript.partial"):
+    session_id: str
+    segment_id: str
+    speaker: str
+    language: str
+    text: str
+    timestamp_ms: int
+
+
+class TranscriptFinal(Struct, tag="transcript.final", omit_defaults=True):
+    session_id: str
+    segment_id: str
+    speaker: str
+    language: str
+    text: str
+    timestamp_ms: int
+    confidence: float | None = None
+    translation: Translation | None = None
+
+
+class AudioOutput(Struct, tag="audio.output", omit_defaults=True):
+    speaker: str
+    audio: Audio
+    session_id: str = ""
+    sequence: int = 0
+    timestamp_ms: int = 0
+    target: str | None = None
+
+
+class AudioClear(Struct, tag="audio.clear", omit_defaults=True):
+    target: str | None = None
+
+
+class Mark(Struct, tag="mark"):
+    name: str
+    target: str
+
+
+class DtmfSend(Struct, tag="dtmf.send"):
+    target: str
+    digits: str
+
+
+class CallTransfer(Struct, tag="call.transfer"):
+    target: str
+    to: str
+
+
+class CallHangup(Struct, tag="call.hangup", omit_defaults=True):
+    target: str
+    reason: str | None = None
+
+
+class SessionEnded(Struct, tag="session.ended"):
+    session_id: str = ""
+    reason: str = "completed"
+
+
+class SessionError(Struct, tag="session.error", omit_defaults=True):
+    code: str = ""
+    message: str = ""
+    session_id: str = ""
+    error: dict[str, Any] | None = None
+
+
+class OlderError(Struct, tag="error"):
+    """The shape that older services send for `session.error`."""
+
+    code: str = ""
+    message: str = ""
+
+
+ServerMessage = (
+    SessionReady
+    | Pong
+    | TranscriptPartial
+    | TranscriptFinal
+    | AudioOutput
+    | AudioClear
+    | Mark
+    | DtmfSend
+    | CallTransfer
+    | CallHangup
+    | SessionEnded
+    | SessionError
+    | OlderError
+)
