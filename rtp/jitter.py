@@ -1,0 +1,225 @@
+"""Timestamp-addressed jitter rings: written by RTP timestamp, read at a cursor, one row per leg.
+
+A row is a circle of `BLOCKS` blocks of 10 ms. Where a packet belongs is arithmetic on its timestamp, so
+any ptime, reordering, duplicates and gaps need no special case: a block is valid when its tag is the
+block number that is asked for. Nothing is ever cleared; what was played stays as history for concealment.
+
+Owns positions (64-bit sample counts, never wrapping) and the cursor. Refuses to know how much delay is
+right (`delay.py`), what to play for a missing block (`conceal.py`), and what time it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.intp]
+Bytes = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+BLOCK: Final = 80  #: samples of 10 ms
+BLOCKS: Final = 128  #: blocks of a row: 1.28 s
+FRAME: Final = 160
+RING: Final = BLOCK * BLOCKS
+#: How far ahead of the cursor a packet may write: the rest of the circle is history.
+AHEAD: Final = RING - 4 * FRAME
+#: Positions start here, so that history before the first packet has valid (empty) addresses.
+ORIGIN: Final = 1 << 20
+#: So many late packets in a row mean that the path itself became longer: follow it.
+LATE_RUN: Final = 5
+#: How far behind the cursor a packet is late; farther is a jump of the sender's clock.
+BEHIND: Final = 3 * 8000
+
+_EMPTY: Final = -1
+_WHOLE: Final = (1 << BLOCK) - 1
+_FRAME_OFFSETS = np.arange(FRAME, dtype=np.int64)
+
+
+class Written(NamedTuple):
+    """What became of a batch of packets, one entry per packet.
+
+    position: where its first sample stands. late, duplicate: nothing of it was used. resync: the stream
+    (re)starts with it and its cursor must be placed (`JitterRing.place`).
+    """
+
+    position: Positions
+    late: Mask
+    duplicate: Mask
+    resync: Mask
+
+
+class JitterRing:
+    """Rings for `capacity` legs. All methods take unique `rows`."""
+
+    def __init__(self, capacity: int) -> None:
+        self.audio = np.full((capacity, BLOCKS, BLOCK), 0xFF, np.uint8)  # (legs, 128, 80) mu-law
+        self.tag = np.full((capacity, BLOCKS), _EMPTY, np.int64)  # block number that stands there
+        self.started = np.zeros(capacity, np.bool_)
+        self.cursor = np.full(capacity, ORIGIN, np.int64)  # next sample to be read
+        self.origin = np.full(capacity, ORIGIN, np.int64)  # position of media time zero
+        self.newest = np.full(capacity, ORIGIN, np.int64)  # end of the newest packet
+        self._timestamp = np.zeros(capacity, np.uint32)  # of the last packet …
+        self._position = np.full(capacity, ORIGIN, np.int64)  # … and where it stands
+        self._late_run = np.zeros(capacity, np.int64)
+        self._partial: dict[tuple[int, int], tuple[int, int]] = {}  # (row, index) → block number, bit per sample
+        self._flat = self.audio.reshape(-1)
+
+    def reset(self, rows: Rows) -> None:
+        """Forget everything about these rows."""
+        self.audio[rows] = 0xFF
+        self.tag[rows] = _EMPTY
+        self.started[rows] = False
+        self._late_run[rows] = 0
+        for column in (self.cursor, self.origin, self.newest, self._position):
+            column[rows] = ORIGIN
+        if self._partial:
+            gone = set(rows.tolist())
+            self._partial = {key: value for key, value in self._partial.items() if key[0] not in gone}
+
+    def write(self, rows: Rows, timestamps: npt.NDArray[np.uint32], payload: Bytes, lengths: Rows) -> Written:
+        """Store a batch of packets, at most one per row.
+
+        timestamps (k,) u32 · payload (k, width) mu-law, samples from column 0 · lengths (k,) samples.
+        """
+        position = self._position[rows] + (timestamps - self._timestamp[rows]).view(np.int32)
+        ahead = position - self.cursor[rows]
+        late = ahead + lengths <= 0
+        resync = ~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND)
+        if late.any():
+            self._late_run[rows] = np.where(late, self._late_run[rows] + 1, 0)
+            resync |= self._late_run[rows] >= LATE_RUN
+            late &= ~resync
+        else:
+            self._late_run[rows] = 0
+        if resync.any():
+            position = self._restart(rows, position, ahead, resync)
+        self._timestamp[rows] = timestamps
+        self._position[rows] = position
+        self.newest[rows] = np.maximum(self.newest[rows], position + lengths)
+        duplicate = self._store(rows, position, payload, lengths, late)
+        return Written(position, late, duplicate, resync)
+
+    def place(self, rows: Rows, position: Positions, lead: Positions) -> None:
+        """Put the cursor `lead` samples before `position` (k,): the stream starts, or starts again."""
+        cursor = position - lead
+        fresh = rows[~self.started[rows]]
+        self.cursor[rows] = cursor
+        self.origin[fresh] = self.cursor[fresh]
+        self.started[rows] = True
+        self._late_run[rows] = 0
+
+    def read(self, rows: Rows) -> tuple[Bytes, Mask]:
+        """The frame at each cursor: (k, 160) mu-law, and which of its halves are missing (k, 2).
+
+        Does not move the cursor. Bytes of a missing half are whatever stood there.
+        """
+        cursor = self.cursor[rows]
+        number = cursor // BLOCK
+        within = cursor - number * BLOCK
+        first = number % BLOCKS
+        second = (first + 1) % BLOCKS
+        missing = np.empty((len(rows), 2), np.bool_)
+        missing[:, 0] = self.tag[rows, first] != number
+        missing[:, 1] = self.tag[rows, second] != number + 1
+        if not within.any():
+            frames = np.empty((len(rows), FRAME), np.uint8)
+            frames[:, :BLOCK] = self.audio[rows, first]
+            frames[:, BLOCK:] = self.audio[rows, second]
+            return frames, missing
+        # A cursor inside a block (after time compression): a half needs both blocks that it touches.
+        third = self.tag[rows, (first + 2) % BLOCKS] != number + 2
+        across = within > 0
+        tail = missing[:, 1].copy()
+        missing[:, 1] |= across & third
+        missing[:, 0] |= across & tail
+        return self.samples(rows, cursor, FRAME), missing
+
+    def samples(self, rows: Rows, position: Positions, count: int) -> Bytes:
+        """`count` samples from each position, valid or not: (k, count) mu-law."""
+        offsets = _FRAME_OFFSETS if count == FRAME else np.arange(count, dtype=np.int64)
+        index = (position[:, None] + offsets) % RING
+        index += (rows * RING)[:, None]
+        return self._flat.take(index)
+
+    def valid(self, rows: Rows, position: Positions, blocks: int) -> Mask:
+        """Whether each of `blocks` blocks from the one at `position` on is there: (k, blocks)."""
+        number = (position // BLOCK)[:, None] + np.arange(blocks)
+        return self.tag[rows[:, None], number % BLOCKS] == number
+
+    def overwrite(self, rows: Rows, frames: Bytes) -> None:
+        """Put what was really played (k, 160) at the cursor, so that history is what was heard."""
+        index = (self.cursor[rows][:, None] + _FRAME_OFFSETS) % RING
+        self._flat[index + (rows * RING)[:, None]] = frames
+
+    def advance(self, rows: Rows) -> None:
+        """One frame on."""
+        self.cursor[rows] += FRAME
+
+    def media_time_ms(self, rows: Rows) -> Positions:
+        """Media time of each cursor, in ms since the stream began."""
+        return (self.cursor[rows] - self.origin[rows]) // 8
+
+    def _restart(self, rows: Rows, position: Positions, ahead: Positions, resync: Mask) -> Positions:
+        """New positions where the old mapping of timestamps no longer holds.
+
+        A path that became longer keeps the mapping (only the cursor moves); a first packet and a jump of
+        the sender's clock begin at a block boundary ahead of all that was ever written, so that old tags
+        can not be mistaken for new audio.
+        """
+        jump = resync & (~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND))
+        beyond = np.maximum(self.newest[rows], self.cursor[rows]) + RING
+        return np.where(jump, (beyond + BLOCK - 1) // BLOCK * BLOCK, position)
+
+    def _store(self, rows: Rows, position: Positions, payload: Bytes, lengths: Rows, late: Mask) -> Mask:
+        """Write whole blocks; packets that do not cover whole blocks go one by one."""
+        duplicate = np.zeros(len(rows), np.bool_)
+        number = position // BLOCK
+        odd = ((position - number * BLOCK) != 0) | (lengths % BLOCK != 0)
+        skip = late | odd
+        every = not skip.any()
+        counts = lengths // BLOCK
+        if every and counts.min() == counts.max():
+            duplicate = self.tag[rows, number % BLOCKS] == number
+            for j in range(int(counts[0])):
+                self._store_block(rows, number + j, payload[:, j * BLOCK : (j + 1) * BLOCK])
+            return duplicate
+        whole = np.flatnonzero(~skip)
+        duplicate[whole] = self.tag[rows[whole], number[whole] % BLOCKS] == number[whole]
+        for j in range(int(counts[whole].max(initial=0))):
+            some = whole[counts[whole] > j]
+            self._store_block(rows[some], number[some] + j, payload[some, j * BLOCK : (j + 1) * BLOCK])
+        for i in np.flatnonzero(odd & ~late).tolist():
+            duplicate[i] = self._write_unaligned(int(rows[i]), int(position[i]), payload[i, : lengths[i]])
+        return duplicate
+
+    def _store_block(self, rows: Rows, number: Positions, block: Bytes) -> None:
+        index = number % BLOCKS
+        self.audio[rows, index] = block
+        self.tag[rows, index] = number
+
+    def _write_unaligned(self, row: int, position: int, samples: Bytes) -> bool:
+        """A packet that begins or ends inside a block (odd ptime): a block is valid once all of it came.
+
+        Rare, so one packet at a time. Returns whether the packet brought nothing new.
+        """
+        fresh = False
+        end = position + len(samples)
+        for number in range(position // BLOCK, (end - 1) // BLOCK + 1):
+            index, start = number % BLOCKS, number * BLOCK
+            if self.tag[row, index] == number:
+                continue
+            low, high = max(position, start), min(end, start + BLOCK)
+            self.audio[row, index, low - start : high - start] = samples[low - position : high - position]
+            known, bits = self._partial.get((row, index), (number, 0))
+            covered = (1 << (high - start)) - (1 << (low - start))
+            before = bits if known == number else 0
+            fresh |= (before | covered) != before
+            if before | covered == _WHOLE:
+                self.tag[row, index] = number
+                self._partial.pop((row, index), None)
+            else:
+                self._partial[row, index] = (number, before | covered)
+        return not fresh

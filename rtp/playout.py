@@ -1,0 +1,162 @@
+"""The return leg's queue: when it starts, what it plays each 20 ms, what it does when nothing is there.
+
+Reads the plane's downlink rings and writes their consumed / dropped / flushed counters. A row is idle,
+filling (audio is there, the lead is not) or playing. A sender in real time is held back by `lead` so that
+lateness below it is not heard; one that bursts a whole sentence has its lead at once and is played at once.
+Every edge, start, stop, gap and clear, has a 5 ms ramp: no clicks.
+
+Owns play-out state. Refuses to know codecs, packets and what other legs say.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rtp import g711
+from rtp.plane import DOWNLINK_BYTES, FRAME, Plane
+
+Rows = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+SILENCE: Final = 0xFF  #: mu-law zero
+FADE: Final = 40  #: samples of 5 ms
+#: A gap that lasts longer is the end of a talkspurt, not an under-run (frames: 1 s).
+GAP_FRAMES: Final = 50
+
+IDLE, FILLING, PLAYING, GAP = range(4)
+
+_OFFSETS = np.arange(FRAME, dtype=np.int64)
+_RAMP = (np.arange(FADE, dtype=np.float32) + 0.5) / FADE  # 0 → 1
+_FADE_IN = np.concatenate([_RAMP, np.ones(FRAME - FADE, np.float32)])
+
+
+class Playout:
+    """Play-out of `plane.capacity` legs. Rows are unique within a call; a call is one frame of each."""
+
+    def __init__(self, plane: Plane, lead_ms: int) -> None:
+        n = plane.capacity
+        self._plane = plane
+        self._flat = plane.downlink.reshape(-1)
+        self._lead = lead_ms * 8
+        self._lead_frames = -(-lead_ms // 20)
+        self.state = np.zeros(n, np.uint8)
+        self._waited = np.zeros(n, np.int32)  # frames spent filling, or in a gap
+        self._gap = np.zeros(n, np.int32)  # frames of the gap that filling follows; 0: a new talkspurt
+        self._silent = np.full((n, FRAME), SILENCE, np.uint8)
+
+    def reset(self, rows: Rows) -> None:
+        """A new leg in these rows: the plane's counters start at zero."""
+        self.state[rows] = IDLE
+        self._waited[rows] = 0
+        self._gap[rows] = 0
+        plane = self._plane
+        for column in (plane.written, plane.flush_to, plane.talkspurt_end, plane.consumed, plane.flushed, plane.dropped):
+            column[rows] = 0
+
+    def render(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], Mask]:
+        """The next frame of each row, (k, 160) mu-law, and which of them carry queued audio (k,)."""
+        plane = self._plane
+        state = self.state[rows]
+        consumed = plane.consumed[rows].view(np.int64)
+        available = plane.written[rows].view(np.int64) - consumed
+        flush = plane.flush_to[rows] != plane.flushed[rows]
+        if not available.any() and not state.any() and not flush.any():
+            return self._silent[: len(rows)], np.zeros(len(rows), np.bool_)
+        available[flush & (state != PLAYING)] = 0  # about to be dropped: do not begin with it
+        self._begin(rows, state, available)
+        playing = state == PLAYING
+        take = np.where(playing, np.minimum(available, FRAME), 0)
+        cut = flush & playing
+        if cut.any():
+            take[cut] = np.minimum(take[cut], FADE)
+        frames = self._gather(rows, consumed)
+        starting = playing & (self._waited[rows] >= 0)
+        ending = playing & ((take < FRAME) | cut)
+        shaped = starting | ending
+        if shaped.any():
+            which = np.flatnonzero(shaped)
+            frames[which] = _shape(frames[which], take[which], starting[which], ending[which])
+        frames[take == 0] = SILENCE
+        self._waited[rows[playing]] = -1  # under way: no fade-in next time
+        consumed += take
+        if flush.any():
+            self._flush(rows, np.flatnonzero(flush), consumed, state)
+        plane.consumed[rows] = consumed.view(np.uint64)
+        dry = playing & (take < FRAME) & ~flush
+        if dry.any():
+            self._run_dry(rows[dry], plane.talkspurt_end[rows[dry]] == plane.written[rows[dry]])
+        return frames, take > 0
+
+    def _begin(self, rows: Rows, state: npt.NDArray[np.uint8], available: npt.NDArray[np.int64]) -> None:
+        """Idle → filling → playing; `state` (k,) is updated in place together with the column."""
+        stats = self._plane.stats
+        arrived = ((state == IDLE) | (state == GAP)) & (available > 0)
+        if arrived.any():
+            self._gap[rows[arrived]] = np.where(state[arrived] == GAP, self._waited[rows[arrived]] + 1, 0)
+            self._waited[rows[arrived]] = 0
+            state[arrived] = FILLING
+        filling = state == FILLING
+        if filling.any():
+            full = filling & ((available >= self._lead) | (self._waited[rows] >= self._lead_frames))
+            self._waited[rows[filling & ~full]] += 1
+            state[full] = PLAYING
+            after_gap = rows[full & (self._gap[rows] > 0)]
+            if len(after_gap):
+                silent_ms = (self._gap[after_gap] + self._waited[after_gap]) * 20
+                stats["underruns"][after_gap] += 1
+                for field, low, high in _LADDER:
+                    stats[field][after_gap[(silent_ms >= low) & (silent_ms < high)]] += 1
+                self._gap[after_gap] = 0
+        gap = state == GAP
+        if gap.any():
+            self._waited[rows[gap]] += 1
+            state[gap & (self._waited[rows] > GAP_FRAMES)] = IDLE
+        self.state[rows] = state
+
+    def _gather(self, rows: Rows, consumed: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        index = (consumed[:, None] + _OFFSETS) & (DOWNLINK_BYTES - 1)
+        index += (rows * DOWNLINK_BYTES)[:, None]
+        return self._flat.take(index)
+
+    def _flush(
+        self, rows: Rows, which: Rows, consumed: npt.NDArray[np.int64], state: npt.NDArray[np.uint8]
+    ) -> None:
+        """audio.clear: what stands before `flush_to` and was not played is dropped, and counted exactly."""
+        plane = self._plane
+        row = rows[which]
+        goal = plane.flush_to[row]
+        dropped = np.maximum(goal.view(np.int64) - consumed[which], 0)
+        consumed[which] += dropped
+        plane.consumed[row] = consumed[which].view(np.uint64)
+        plane.dropped[row] += dropped.view(np.uint64)
+        self.state[row] = IDLE
+        self._waited[row] = 0
+        plane.flushed[row] = goal  # last: the controller reads the others once it sees this
+
+    def _run_dry(self, rows: Rows, at_end: Mask) -> None:
+        """Nothing left. Where the sender said that its utterance ends here it is a pause, else a gap."""
+        self.state[rows] = np.where(at_end, IDLE, GAP)
+        self._waited[rows] = 0
+
+
+#: Under-run ladder: field, from ms, below ms.
+_LADDER: Final = (
+    ("underrun_20ms", 0, 60),
+    ("underrun_60ms", 60, 200),
+    ("underrun_200ms", 200, 1000),
+    ("underrun_1s", 1000, 1 << 30),
+)
+
+
+def _shape(
+    frames: npt.NDArray[np.uint8], take: npt.NDArray[np.int64], starting: Mask, ending: Mask
+) -> npt.NDArray[np.uint8]:
+    """Ramps: up over the first 5 ms where a row starts, down over the last 5 ms before `take` where it ends."""
+    gain = np.where(starting[:, None], _FADE_IN, np.float32(1.0))
+    down = (take[:, None] - _OFFSETS - np.float32(0.5)) / FADE
+    gain = np.where(ending[:, None], np.minimum(gain, np.clip(down, 0.0, 1.0)), gain)
+    linear = g711.MU_TO_LINEAR[frames] * gain
+    return g711.LINEAR_TO_MU[linear.astype(np.int16).view(np.uint16)]
