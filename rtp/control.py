@@ -13,7 +13,7 @@ class Command(Struct, frozen=True, tag=True):
     """From the controller to the rtp process."""
 
 
-class OpenLeg(Command):
+class OpenLeg(Command, frozen=True):
     """Take a row and a port pair. Answered by `LegOpened` or `LegRefused` with the same `request`.
 
     rtp_port: 0 for any free pair, else this one (a leg that is opened again after a restart).
@@ -34,7 +34,7 @@ class Srtp(Struct, frozen=True):
         return f"Srtp(suite={self.suite!r}, keys hidden)"
 
 
-class ConfigureLeg(Command):
+class ConfigureLeg(Command, frozen=True):
     """What the SDP negotiation settled. May be sent again at any time (hold, new address, new codec).
 
     payload_type / codec: what we send, and what we accept (both G.711 laws are accepted whenever their
@@ -62,7 +62,7 @@ class ConfigureLeg(Command):
     cname: str = ""
 
 
-class SetGains(Command):
+class SetGains(Command, frozen=True):
     """What a leg hears besides its own translated stream: other legs' originals, each with its gain.
 
     sources: (row, generation, linear gain while no translated speech plays, linear gain while it plays).
@@ -75,7 +75,7 @@ class SetGains(Command):
     sources: list[tuple[int, int, float, float]]
 
 
-class SendDigits(Command):
+class SendDigits(Command, frozen=True):
     """Play digits by RFC 4733, one after the other."""
 
     row: int
@@ -85,14 +85,14 @@ class SendDigits(Command):
     gap_ms: int = 60
 
 
-class CloseLeg(Command):
+class CloseLeg(Command, frozen=True):
     """Free the row; the port pair goes into quarantine. Answered by `LegClosed`."""
 
     row: int
     generation: int
 
 
-class Stop(Command):
+class Stop(Command, frozen=True):
     """End the process."""
 
 
@@ -100,28 +100,28 @@ class Event(Struct, frozen=True, tag=True):
     """From the rtp process to the controller."""
 
 
-class EngineReady(Event):
+class EngineReady(Event, frozen=True):
     """The loop runs. notes: each thing that the host did not permit, in words for the operator."""
 
     scheduler: str
     notes: list[str]
 
 
-class LegOpened(Event):
+class LegOpened(Event, frozen=True):
     request: int
     row: int
     generation: int
     rtp_port: int
 
 
-class LegRefused(Event):
+class LegRefused(Event, frozen=True):
     """reason: capacity, ports."""
 
     request: int
     reason: str
 
 
-class LegClosed(Event):
+class LegClosed(Event, frozen=True):
     """The final statistics, as `plane.STATS` fields by name."""
 
     row: int
@@ -130,7 +130,7 @@ class LegClosed(Event):
     statistics: dict[str, float]
 
 
-class RemoteChanged(Event):
+class RemoteChanged(Event, frozen=True):
     """The leg now believes, and sends to, another address (symmetric RTP)."""
 
     row: int
@@ -139,7 +139,7 @@ class RemoteChanged(Event):
     port: int
 
 
-class StrangerSeen(Event):
+class StrangerSeen(Event, frozen=True):
     """Packets from an address that the leg does not believe; sent once per address, bounded per leg."""
 
     row: int
@@ -148,7 +148,7 @@ class StrangerSeen(Event):
     port: int
 
 
-class DigitReceived(Event):
+class DigitReceived(Event, frozen=True):
     """A key press (RFC 4733), once per press. timestamp_ms: media time of the stream's `timestamp_ms`."""
 
     row: int
@@ -158,7 +158,7 @@ class DigitReceived(Event):
     timestamp_ms: int
 
 
-class SpeechChanged(Event):
+class SpeechChanged(Event, frozen=True):
     """Energy VAD on the leg's received audio."""
 
     row: int
@@ -167,7 +167,7 @@ class SpeechChanged(Event):
     timestamp_ms: int
 
 
-class LoopCounters(Event):
+class LoopCounters(Event, frozen=True):
     """Monotonic counters and histograms of the loop, each second.
 
     rejected: packets by RejectReason label. lateness, send_lateness: counts per bound of

@@ -55,7 +55,7 @@ class JitterRing:
     """Rings for `capacity` legs. All methods take unique `rows`."""
 
     def __init__(self, capacity: int) -> None:
-        self.audio = np.full((capacity, BLOCKS, BLOCK), 0xFF, np.uint8)  # (legs, 128, 80) mu-law
+        self.audio = np.zeros((capacity, BLOCKS, BLOCK), np.uint8)  # (legs, 128, 80) mu-law
         self.tag = np.full((capacity, BLOCKS), _EMPTY, np.int64)  # block number that stands there
         self.started = np.zeros(capacity, np.bool_)
         self.cursor = np.full(capacity, ORIGIN, np.int64)  # next sample to be read
@@ -147,7 +147,8 @@ class JitterRing:
     def valid(self, rows: Rows, position: Positions, blocks: int) -> Mask:
         """Whether each of `blocks` blocks from the one at `position` on is there: (k, blocks)."""
         number = (position // BLOCK)[:, None] + np.arange(blocks)
-        return self.tag[rows[:, None], number % BLOCKS] == number
+        present: Mask = self.tag[rows[:, None], number % BLOCKS] == number
+        return present
 
     def overwrite(self, rows: Rows, frames: Bytes) -> None:
         """Put what was really played (k, 160) at the cursor, so that history is what was heard."""
@@ -175,7 +176,7 @@ class JitterRing:
 
     def _store(self, rows: Rows, position: Positions, payload: Bytes, lengths: Rows, late: Mask) -> Mask:
         """Write whole blocks; packets that do not cover whole blocks go one by one."""
-        duplicate = np.zeros(len(rows), np.bool_)
+        duplicate: Mask = np.zeros(len(rows), np.bool_)
         number = position // BLOCK
         odd = ((position - number * BLOCK) != 0) | (lengths % BLOCK != 0)
         skip = late | odd

@@ -33,7 +33,7 @@ _EDGE: Final = np.dtype(
         ("gain", "f4"),  # present
     ]
 )
-_ALONG: Final = (np.arange(FRAME, dtype=np.float32) + 1.0) / FRAME  # 0 → 1 over a frame
+_ALONG: Final = ((np.arange(FRAME) + 1.0) / FRAME).astype(np.float32)  # 0 → 1 over a frame
 
 
 class Mixer:
@@ -107,4 +107,5 @@ class Mixer:
 
 
 def _ramp(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return before[:, None] + (after - before)[:, None] * _ALONG
+    ramp: npt.NDArray[np.float32] = before[:, None] + (after - before)[:, None] * _ALONG
+    return ramp

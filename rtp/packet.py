@@ -43,6 +43,19 @@ class Headers(NamedTuple):
     payload_offset: I32  # (n,)
     payload_length: I32  # (n,)
 
+    def only(self, which: npt.NDArray[np.intp]) -> Headers:
+        """The same columns for these entries."""
+        return Headers(
+            self.reject[which],
+            self.payload_type[which],
+            self.marker[which],
+            self.sequence[which],
+            self.timestamp[which],
+            self.ssrc[which],
+            self.payload_offset[which],
+            self.payload_length[which],
+        )
+
 
 def parse(batch: Bytes, lengths: npt.NDArray[np.integer]) -> Headers:
     """Read the headers of a batch.

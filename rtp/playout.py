@@ -52,8 +52,8 @@ class Playout:
         self.state[rows] = IDLE
         self._waited[rows] = 0
         self._gap[rows] = 0
-        plane = self._plane
-        for column in (plane.written, plane.flush_to, plane.talkspurt_end, plane.consumed, plane.flushed, plane.dropped):
+        p = self._plane
+        for column in (p.written, p.flush_to, p.talkspurt_end, p.consumed, p.flushed, p.dropped):
             column[rows] = 0
 
     def render(self, rows: Rows) -> tuple[npt.NDArray[np.uint8], Mask]:

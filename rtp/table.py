@@ -1,0 +1,139 @@
+"""Every leg as a row: its columns, row allocation with generations, and which rows each slot serves.
+
+Composes the modules that keep state per leg, so that opening and closing a row is said once. Owns
+membership: a row is free, open (it has a port), configured (SDP is settled), and ticking (it has a slot).
+Refuses to do any work on audio.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rtp.jitter import JitterRing
+from rtp.mix import Mixer
+from rtp.plane import Plane
+from rtp.playout import Playout
+from rtp.settings import Settings
+
+Rows = npt.NDArray[np.intp]
+
+#: What a payload type means to a leg (`accept`).
+NOT_ACCEPTED: Final = -1
+PCMU, PCMA, EVENT, NOISE = range(4)
+KINDS: Final = {"PCMU": PCMU, "PCMA": PCMA, "telephone-event": EVENT, "CN": NOISE}
+
+NO_SLOT: Final = -1
+
+
+class Table:
+    """Columns over `capacity` rows. A column's comment gives its unit; shape is (legs,) unless said."""
+
+    def __init__(self, plane: Plane, settings: Settings) -> None:
+        n = plane.capacity
+        self.plane = plane
+        self.capacity = n
+        self.ring = JitterRing(n)
+        self.playout = Playout(plane, settings.lead_ms)
+        self.mixer = Mixer(n)
+
+        self.generation = np.zeros(n, np.uint64)  # 0: free
+        self.configured_ns = np.zeros(n, np.int64)  # 0: not yet
+        self.slot = np.full(n, NO_SLOT, np.int64)
+        self.sending = np.zeros(n, np.bool_)
+        self.receiving = np.zeros(n, np.bool_)
+
+        self.payload_type = np.zeros(n, np.uint8)  # what we send
+        self.law = np.zeros(n, np.uint8)  # PCMU or PCMA
+        self.halves = np.zeros(n, np.bool_)  # two packets of 10 ms instead of one of 20 ms
+        self.sequence = np.zeros(n, np.uint16)  # of the next packet
+        self.timestamp = np.zeros(n, np.uint32)  # of the next packet
+        self.ssrc = np.zeros(n, np.uint32)
+        self.marker = np.zeros(n, np.uint8)  # 1: the next packet begins a talkspurt (RFC 3551 §4.1)
+
+        self.accept = np.full((n, 128), NOT_ACCEPTED, np.int8)  # (legs, payload type)
+        # Views into the plane's statistics: what is counted here is seen there at once.
+        stats = plane.stats
+        self.first_packet_ns = stats["first_packet_ns"]
+        self.last_packet_ns = stats["last_packet_ns"]
+        self.packets_received = stats["packets_received"]
+        self.bytes_received = stats["bytes_received"]
+        self.packets_sent = stats["packets_sent"]
+        self.frames_up = stats["frames_up"]
+        self.frames_concealed = stats["frames_concealed"]
+        self.frames_played = stats["frames_played"]
+        self.frames_filled = stats["frames_filled"]
+
+        self.slots = settings.slots_per_frame
+        self.rows_of_slot: list[Rows] = [np.zeros(0, np.intp) for _ in range(self.slots)]
+        self.waiting: list[int] = []  # configured rows without a slot
+        self.open_count = 0
+        self._next_generation = 1
+        self._free = deque(range(n))
+
+    def open(self, now_ns: int, rng: np.random.Generator) -> int | None:
+        """Take a row; None when there is none. RFC 3550 §5.1: sequence, timestamp and SSRC start at random."""
+        if not self._free:
+            return None
+        row = self._free.popleft()
+        rows = np.array([row], np.intp)
+        self.ring.reset(rows)
+        self.playout.reset(rows)
+        self.mixer.reset(rows)
+        for column in _CLEARED:
+            getattr(self, column)[row] = 0
+        self.slot[row] = NO_SLOT
+        self.accept[row] = NOT_ACCEPTED
+        self.sequence[row], self.timestamp[row], self.ssrc[row] = (
+            rng.integers(0, 1 << 16),
+            rng.integers(0, 1 << 32),
+            rng.integers(1, 1 << 32),
+        )
+        self.marker[row] = 1
+        self.plane.uplink_head[row] = 0
+        self.plane.stats[row] = 0
+        self.generation[row] = self._next_generation
+        self._next_generation += 1
+        self.plane.stats["opened_ns"][row] = now_ns
+        self.plane.stats["generation"][row] = self.generation[row]
+        self.open_count += 1
+        return row
+
+    def close(self, row: int) -> None:
+        """Free the row; it is the last to be used again."""
+        self.unschedule(row)
+        self.mixer.reset(np.array([row], np.intp))
+        self.generation[row] = 0
+        self.plane.stats["generation"][row] = 0
+        self.open_count -= 1
+        self._free.append(row)
+
+    def holds(self, row: int, generation: int) -> bool:
+        """Whether this leg is still the row's."""
+        return 0 <= row < self.capacity and generation != 0 and int(self.generation[row]) == generation
+
+    def schedule(self, row: int, slot: int) -> None:
+        """From now on `slot` serves this row."""
+        self.unschedule(row)
+        self.slot[row] = slot
+        self.rows_of_slot[slot] = np.sort(np.append(self.rows_of_slot[slot], row))
+
+    def unschedule(self, row: int) -> None:
+        """No slot serves this row."""
+        if row in self.waiting:
+            self.waiting.remove(row)
+        slot = int(self.slot[row])
+        if slot != NO_SLOT:
+            rows = self.rows_of_slot[slot]
+            self.rows_of_slot[slot] = rows[rows != row]
+            self.slot[row] = NO_SLOT
+
+    def lightest(self, candidates: tuple[int, ...]) -> int:
+        """Of these slots the one that serves fewest rows; the first named wins a tie."""
+        return min(candidates, key=lambda slot: len(self.rows_of_slot[slot]))
+
+
+_CLEARED: Final = ("configured_ns", "sending", "receiving", "payload_type", "law", "halves")

@@ -1,0 +1,206 @@
+"""The hot path as one page: what happens to the legs of a slot, without a loop over legs.
+
+Every 20 ms is cut in slots; a leg is served in one of them. A slot is three phases, each given its inputs
+and the time, none of them touching a socket: `render` makes the packets to send, `receive` takes what
+arrived, `capture` puts one frame of each leg on the uplink. `loop.py` brings the packets and the clock;
+`tools/replay` brings a capture file and a clock of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rtp import g711, packet
+from rtp.errors import RejectReason
+from rtp.plane import FRAME, UPLINK_FRAMES
+from rtp.table import EVENT, NO_SLOT, PCMA, Table
+
+Rows = npt.NDArray[np.intp]
+Bytes = npt.NDArray[np.uint8]
+
+FRAME_MS: Final = 20
+#: A configured leg without packets starts its clock after this: somebody has to speak first through a NAT.
+START_NS: Final = 100_000_000
+
+
+class Rendered(NamedTuple):
+    """Packets to send, row i to leg `rows[i]`: (k, 172) uint8, 12 octets of header and 160 of payload."""
+
+    rows: Rows
+    packets: Bytes
+    special: dict[int, list[bytes]]  # by i: what is sent instead of packet i
+
+
+_NOTHING_SPECIAL: Final[dict[int, list[bytes]]] = {}
+
+
+class Tick:
+    """The phases of a slot over one table. Preallocates; raises nothing on input."""
+
+    def __init__(self, table: Table, delay_start_ms: int) -> None:
+        n = table.capacity
+        self.table = table
+        self.rejected = np.zeros(len(RejectReason), np.uint64)  # packets by reason
+        self._start_ms = delay_start_ms
+        self._slot_ms = FRAME_MS // table.slots
+        self._packets = np.zeros((n, packet.HEADER + FRAME), np.uint8)
+
+    def render(self, slot: int) -> Rendered:
+        """One packet of each sending leg of the slot; the clocks of all its legs move by a frame."""
+        t = self.table
+        rows = t.rows_of_slot[slot]
+        if not len(rows):
+            return Rendered(rows, self._packets[:0], _NOTHING_SPECIAL)
+        sending = t.sending[rows]
+        if not sending.all():
+            t.timestamp[rows[~sending]] += np.uint32(FRAME)  # media time goes on while a leg is held
+            rows = rows[sending]
+        frames, playing = t.playout.render(rows)  # (k, 160), (k,)
+        t.frames_played[rows] += playing
+        t.frames_filled[rows] += ~playing
+        mixing = t.mixer.mixing[rows]
+        if mixing.any():
+            frames = self._mix(rows, frames, playing, np.flatnonzero(mixing))
+        packets = self._packets[: len(rows)]
+        packets[:, packet.HEADER :] = frames
+        a_law = t.law[rows] == PCMA
+        if a_law.any():
+            packets[a_law, packet.HEADER :] = g711.MULAW_TO_ALAW[frames[a_law]]
+        timestamp = t.timestamp[rows]
+        sequence = t.sequence[rows]
+        packet.build(packets, t.payload_type[rows], t.marker[rows], sequence, timestamp, t.ssrc[rows])
+        t.timestamp[rows] = timestamp + np.uint32(FRAME)
+        t.sequence[rows] = sequence + np.uint16(1)
+        t.marker[rows] = 0
+        t.packets_sent[rows] += np.uint64(1)
+        halves = t.halves[rows]
+        special = self._halve(rows, packets, np.flatnonzero(halves)) if halves.any() else _NOTHING_SPECIAL
+        return Rendered(rows, packets, special)
+
+    def receive(self, rows: Rows, batch: Bytes, lengths: npt.NDArray[np.int64], slot: int, now_ns: int) -> None:
+        """Datagrams from believed sources, at most one per leg.
+
+        rows (k,) · batch (k, mtu) uint8 · lengths (k,) octets · slot: the one being served, now_ns: its time.
+        """
+        t = self.table
+        headers = packet.parse(batch, lengths)
+        kind = t.accept[rows, headers.payload_type]
+        reject = headers.reject
+        reject[(kind < 0) & (reject == 0)] = RejectReason.BAD_PAYLOAD_TYPE
+        reject[~t.receiving[rows]] = RejectReason.NOT_RECEIVING
+        usual = (reject == 0) & (kind < EVENT) & (headers.payload_offset == packet.HEADER)
+        if not usual.all():
+            keep = self._sort_out(rows, batch, headers, kind)
+            rows, batch, kind = rows[keep], batch[keep], kind[keep]
+            headers = headers.only(keep)
+            if not len(rows):
+                return
+        size = headers.payload_length.astype(np.intp)
+        payload = batch[:, packet.HEADER : packet.HEADER + int(size.max())]
+        a_law = kind == PCMA
+        if a_law.any():
+            payload[a_law] = g711.ALAW_TO_MULAW[payload[a_law]]
+        written = t.ring.write(rows, headers.timestamp, payload, size)
+        t.packets_received[rows] += np.uint64(1)
+        t.bytes_received[rows] += size.astype(np.uint64)
+        t.last_packet_ns[rows] = now_ns
+        if written.resync.any():
+            which = np.flatnonzero(written.resync)
+            self._place(rows[which], written.position[which], slot, now_ns)
+
+    def capture(self, slot: int) -> bool:
+        """One frame of each leg of the slot to the uplink; whether there were any."""
+        t = self.table
+        rows = t.rows_of_slot[slot]
+        rows = rows[t.ring.started[rows]]
+        if not len(rows):
+            return False
+        plane = t.plane
+        frames, missing = t.ring.read(rows)  # (k, 160), (k, 2)
+        if missing.any():
+            frames[np.repeat(missing, FRAME // 2, axis=1)] = g711.MU_SILENCE
+            t.frames_concealed[rows] += missing.all(axis=1)
+        head = plane.uplink_head[rows]
+        at = (head % UPLINK_FRAMES).astype(np.intp)
+        plane.uplink[rows, at] = frames
+        plane.uplink_sequence[rows, at] = head
+        plane.uplink_timestamp_ms[rows, at] = t.ring.media_time_ms(rows)
+        plane.uplink_flags[rows, at] = 0
+        t.ring.advance(rows)
+        t.frames_up[rows] += np.uint64(1)
+        plane.uplink_head[rows] = head + np.uint64(1)  # last: the reader looks here first
+        return True
+
+    def packet_views(self) -> list[memoryview]:
+        """Row i of what `render` returns, as something that a socket sends."""
+        return [memoryview(row) for row in self._packets]  # type: ignore[arg-type]
+
+    def skip(self, frames: int) -> None:
+        """The loop was stopped for so many frames: move every clock on, without making up for them."""
+        t = self.table
+        for rows in t.rows_of_slot:
+            t.timestamp[rows] += np.uint32(frames * FRAME & 0xFFFFFFFF)
+            t.marker[rows] = 1
+            t.ring.cursor[rows] += frames * FRAME
+
+    def start_waiting(self, now_ns: int) -> None:
+        """Legs that were configured a while ago and still hear nothing begin to send."""
+        t = self.table
+        for row in [row for row in t.waiting if now_ns - int(t.configured_ns[row]) >= START_NS]:
+            t.schedule(row, t.lightest(tuple(range(t.slots))))
+
+    def _place(self, rows: Rows, position: npt.NDArray[np.int64], slot: int, now_ns: int) -> None:
+        """Streams that start, or start again: give the leg its slot, put its cursor at the start delay.
+
+        A leg without a slot gets the one served now or the one just before: its packets then wait the delay
+        that is configured, and not up to a frame more.
+        """
+        t = self.table
+        for row in rows[t.slot[rows] == NO_SLOT].tolist():
+            t.schedule(row, t.lightest((slot, (slot - 1) % t.slots)))
+        first = rows[t.first_packet_ns[rows] == 0]
+        t.first_packet_ns[first] = now_ns
+        until_ms = (t.slot[rows] - slot) % t.slots * self._slot_ms  # until the leg's next capture
+        frames = np.maximum(np.rint((self._start_ms - until_ms) / FRAME_MS), 0).astype(np.int64)
+        t.ring.place(rows, position, frames * FRAME)
+
+    def _halve(self, rows: Rows, packets: Bytes, which: Rows) -> dict[int, list[bytes]]:
+        """Peers whose maxptime is 10 ms get the frame as two packets (RFC 8866 §6.4)."""
+        t = self.table
+        row = rows[which]
+        first = packets[which, : packet.HEADER + FRAME // 2]
+        second = first.copy()
+        second[:, packet.HEADER :] = packets[which, packet.HEADER + FRAME // 2 :]
+        timestamp = t.timestamp[row] - np.uint32(FRAME // 2)
+        packet.build(second, t.payload_type[row], 0, t.sequence[row], timestamp, t.ssrc[row])
+        t.sequence[row] += np.uint16(1)
+        t.packets_sent[row] += np.uint64(1)
+        return {int(i): [a.tobytes(), b.tobytes()] for i, a, b in zip(which, first, second, strict=True)}
+
+    def _mix(self, rows: Rows, frames: Bytes, playing: npt.NDArray[np.bool_], which: Rows) -> Bytes:
+        t = self.table
+        listeners = rows[which]
+        sources = t.mixer.sources(listeners)
+        last = ((t.plane.uplink_head[sources] - np.uint64(1)) % UPLINK_FRAMES).astype(np.intp)
+        originals = t.plane.uplink[sources, last]
+        originals[t.plane.uplink_head[sources] == 0] = g711.MU_SILENCE
+        frames = frames.copy()
+        frames[which] = t.mixer.mix(listeners, frames[which], playing[which], t.generation, originals, sources)
+        return frames
+
+    def _sort_out(self, rows: Rows, batch: Bytes, headers: packet.Headers, kind: npt.NDArray[np.int8]) -> Rows:
+        """Count what is refused, take events aside, move payloads behind long headers to where they belong."""
+        t = self.table
+        bad = np.flatnonzero(headers.reject)
+        np.add.at(self.rejected, headers.reject[bad], np.uint64(1))
+        t.plane.stats["packets_bad"][rows[bad]] += np.uint64(1)
+        types = bad[headers.reject[bad] == RejectReason.BAD_PAYLOAD_TYPE]
+        t.plane.stats["packets_bad_payload"][rows[types]] += np.uint64(1)
+        keep = np.flatnonzero((headers.reject == 0) & (kind < EVENT))
+        for i in keep[headers.payload_offset[keep] != packet.HEADER].tolist():
+            begin, size = int(headers.payload_offset[i]), int(headers.payload_length[i])
+            batch[i, packet.HEADER : packet.HEADER + size] = batch[i, begin : begin + size].copy()
+        return keep
