@@ -10,14 +10,45 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 #: Calls that the PyPI wheel of pjsua2 accepts (PJSUA_MAX_CALLS 4); a built one takes 4096.
 MAX_CAPACITY = 4096
 
-_HOST = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = re.compile(rf"^(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*$")
+
+
+KeyPath = tuple[str | int, ...]
+
+
+class KeyFault(NamedTuple):
+    """One value that does not go with others. path: the key that is blamed, seen from the section that says
+    so; other: the key that it clashes with, for a file that leaves the blamed one at its default."""
+
+    path: KeyPath
+    reason: str
+    other: KeyPath = ()
+
+
+class KeyFaults(ValueError):
+    """Values that do not go together."""
+
+    def __init__(self, *faults: KeyFault) -> None:
+        super().__init__("; ".join(fault.reason for fault in faults))
+        self.faults = faults
 
 
 def _ip(value: str) -> str:
@@ -43,10 +74,54 @@ def _host_port(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    split_host_port(f"{value}:0")
+    return value
+
+
+def _network(value: str) -> str:
+    return str(ipaddress.ip_network(value))
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{value!r} is not an http:// or https:// address")
+    return value.rstrip("/")
+
+
+def _database(value: str) -> str:
+    if not re.match(r"(sqlite|postgresql)(\+\w+)?://", value):
+        raise ValueError("a database is named sqlite:////path/to/file or postgresql://…")
+    return value
+
+
+def _number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
 IpAddress = Annotated[str, AfterValidator(_ip)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
-Millis = Annotated[int, Field(ge=0)]
+Host = Annotated[str, AfterValidator(_host)]
+Network = Annotated[str, AfterValidator(_network)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 Codec = Literal["PCMU", "PCMA"]
+FrameMillis = Literal[20, 40, 60, 80, 100, 120, 140, 160, 180, 200]
+
+
+def dotted(path: KeyPath) -> str:
+    """A key's path as people write it: `sip.bind[0].address`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".")
 
 
 class Section(BaseModel):
@@ -64,7 +139,7 @@ class SipBind(Section):
 
 class Sip(Section):
     bind: tuple[SipBind, ...] = (SipBind(), SipBind(transport="tcp"))
-    advertise: str | None = None
+    advertise: Host | None = None
     codecs: tuple[Codec, ...] = ("PCMU", "PCMA")
     max_message_kb: Annotated[int, Field(ge=2, le=64)] = 64
     retry_after_s: Annotated[int, Field(ge=1, le=3600)] = 5
@@ -111,9 +186,9 @@ class PortRange(Section):
     @model_validator(mode="after")
     def _even(self) -> Self:
         if self.first % 2:
-            raise ValueError(f"first {self.first} must be even (RFC 3550 §11: RTP even, RTCP the next odd)")
+            raise KeyFaults(KeyFault(("first",), f"{self.first} must be even (RFC 3550 §11: RTP even, RTCP odd)"))
         if self.last <= self.first:
-            raise ValueError(f"last {self.last} must be above first {self.first}")
+            raise KeyFaults(KeyFault(("last",), f"{self.last} must be above first {self.first}"))
         return self
 
     @property
@@ -147,10 +222,9 @@ class Media(Section):
     @model_validator(mode="after")
     def _enough_ports(self) -> Self:
         if self.ports.pairs < self.capacity:
-            raise ValueError(
-                f"capacity {self.capacity} needs as many port pairs, ports {self.ports.first}–{self.ports.last} "
-                f"hold {self.ports.pairs}"
-            )
+            held = f"{self.ports.first}–{self.ports.last} hold {self.ports.pairs}"
+            fault = f"{self.capacity} legs need as many port pairs; ports {held}"
+            raise KeyFaults(KeyFault(("capacity",), fault))
         return self
 
 
@@ -164,7 +238,7 @@ class Reconnect(Section):
 
 
 class Stream(Section):
-    frame_ms: Literal[20, 40, 60, 80, 100, 120, 140, 160, 180, 200] = 20
+    frame_ms: Annotated[FrameMillis, BeforeValidator(_number)] = 20
     ready_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     ping_s: Annotated[float, Field(ge=1, le=300)] = 10.0
     pong_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
@@ -174,20 +248,23 @@ class Stream(Section):
 
 
 class Webhooks(Section):
-    url: str | None = None
+    url: WebAddress | None = None
     secret: SecretStr | None = None
-    allow_networks: tuple[str, ...] = ()
+    allow_networks: tuple[Network, ...] = ()
 
 
 class Sessions(Section):
     """Where sessions live: in the embedded service, or in a hosted one."""
 
     mode: Literal["embedded", "remote"] = "embedded"
-    url: str | None = None
+    url: WebAddress | None = None
     api_key: SecretStr | None = None
     bind: HostPort = "127.0.0.1:8080"
-    public_url: str | None = None
-    database: str = "sqlite:////var/lib/glotgate/sessions.db"
+    stream_bind: HostPort = "127.0.0.1:8081"
+    public_url: WebAddress | None = None
+    stream_public_url: Annotated[str, Field(pattern=r"^wss?://[^/?#]+$")] | None = None
+    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "main"
+    database: Annotated[str, AfterValidator(_database)] = "sqlite:////var/lib/glotgate/sessions.db"
     data_dir: Path = Path("/var/lib/glotgate")
     interpreter: Literal["loopback"] = "loopback"
     on_last_leg: Literal["end", "keep"] = "end"
@@ -198,10 +275,14 @@ class Sessions(Section):
     @model_validator(mode="after")
     def _remote_needs_url(self) -> Self:
         if self.mode == "remote":
+            faults: list[KeyFault] = []
             if not self.url:
-                raise ValueError("mode: remote needs url")
+                faults.append(KeyFault(("url",), "is needed with mode: remote"))
             if self.api_key is None:
-                raise ValueError("mode: remote needs api_key (for example ${file:/etc/glotgate/api_key})")
+                example = "${file:/etc/glotgate/api_key}"
+                faults.append(KeyFault(("api_key",), f"is needed with mode: remote, for example {example}"))
+            if faults:
+                raise KeyFaults(*faults)
         return self
 
 
@@ -209,7 +290,7 @@ class Route(Section):
     """A user part that is not a session id: which session to create for it."""
 
     name: str
-    user: str = ".*"
+    user: Pattern = ".*"
     mode: Literal["bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice"]
     source_language: str | None = None
     target_language: str | None = None
@@ -245,12 +326,31 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _ports_apart(self) -> Self:
-        """No listener of ours may stand inside the RTP range: it would lose a leg its port."""
+        """No two listeners on one port, and none inside the RTP range: it would lose a leg its port."""
+        listeners: list[tuple[KeyPath, str, str]] = [
+            *((("sip", "bind", i, "address"), b.transport, b.address) for i, b in enumerate(self.sip.bind)),
+            (("admin", "bind"), "tcp", self.admin.bind),
+        ]
+        if self.sessions.mode == "embedded":
+            listeners.append((("sessions", "bind"), "tcp", self.sessions.bind))
+            listeners.append((("sessions", "stream_bind"), "tcp", self.sessions.stream_bind))
         ports = self.media.ports
-        taken = {f"sip.bind[{i}].address": b.address for i, b in enumerate(self.sip.bind)}
-        taken |= {"sessions.bind": self.sessions.bind, "admin.bind": self.admin.bind}
-        for key, address in taken.items():
-            port = split_host_port(address)[1]
+        faults: list[KeyFault] = []
+        for i, (path, transport, address) in enumerate(listeners):
+            host, port = split_host_port(address)
             if ports.first <= port <= ports.last:
-                raise ValueError(f"{key} port {port} lies inside media.ports {ports.first}–{ports.last}")
+                inside = f"port {port} lies inside media.ports {ports.first}–{ports.last}"
+                faults.append(KeyFault(path, inside, ("media", "ports")))
+            for its_path, its_transport, its_address in listeners[:i]:
+                its_host, its_port = split_host_port(its_address)
+                if port and (port, transport) == (its_port, its_transport) and _overlap(host, its_host):
+                    taken = f"{transport} port {port} is taken by {dotted(its_path)}"
+                    faults.append(KeyFault(path, taken, its_path))
+        if faults:
+            raise KeyFaults(*faults)
         return self
+
+
+def _overlap(a: str, b: str) -> bool:
+    """Whether two addresses to bind can not share a port: equal, or one of them is every address."""
+    return a == b or "0.0.0.0" in (a, b) or "::" in (a, b)
