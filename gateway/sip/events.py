@@ -14,7 +14,7 @@ class Event(Struct, frozen=True, tag=True):
     """From the sip process to the controller."""
 
 
-class AgentReady(Event):
+class AgentReady(Event, frozen=True):
     """The user agent listens. `max_calls` is what the pjsua2 build can carry (4 with the PyPI wheel)."""
 
     listening: list[str]
@@ -23,7 +23,7 @@ class AgentReady(Event):
     fit_for_network: bool
 
 
-class Invited(Event):
+class Invited(Event, frozen=True):
     """An INVITE outside a dialog. 100 has been sent; the controller owes `Ring`, `Accept` or `Reject`.
 
     headers: the request's header fields by lower-case name, long form (compact forms expanded), last
@@ -43,21 +43,21 @@ class Invited(Event):
     sdp: str | None
 
 
-class Acknowledged(Event):
+class Acknowledged(Event, frozen=True):
     """ACK for our 200. sdp: the peer's answer when our 200 carried the offer."""
 
     dialog: int
     sdp: str | None = None
 
 
-class Reinvited(Event):
+class Reinvited(Event, frozen=True):
     """A re-INVITE or UPDATE with an offer (or None: asks for ours). Owed: `Accept` or `Reject`."""
 
     dialog: int
     sdp: str | None
 
 
-class Answered(Event):
+class Answered(Event, frozen=True):
     """Our outbound INVITE: a provisional (sdp may be early media) or the 200."""
 
     dialog: int
@@ -66,7 +66,7 @@ class Answered(Event):
     sdp: str | None = None
 
 
-class Ended(Event):
+class Ended(Event, frozen=True):
     """The dialog is over, whoever ended it. cause: cancelled, bye, rejected, failed, local, timeout."""
 
     dialog: int
@@ -75,7 +75,7 @@ class Ended(Event):
     reason: str = ""
 
 
-class InfoReceived(Event):
+class InfoReceived(Event, frozen=True):
     """SIP INFO in the dialog, for DTMF relays."""
 
     dialog: int
@@ -83,7 +83,7 @@ class InfoReceived(Event):
     body: str
 
 
-class Referred(Event):
+class Referred(Event, frozen=True):
     """REFER in the dialog."""
 
     dialog: int
@@ -91,7 +91,7 @@ class Referred(Event):
     referred_by: str = ""
 
 
-class AgentCounters(Event):
+class AgentCounters(Event, frozen=True):
     """Monotonic counters of this process, each second. Names and labels are bounded by the code."""
 
     counters: dict[str, int]
@@ -102,7 +102,7 @@ class Command(Struct, frozen=True, tag=True):
     """From the controller to the sip process."""
 
 
-class Ring(Command):
+class Ring(Command, frozen=True):
     """Send a provisional."""
 
     dialog: int
@@ -111,7 +111,7 @@ class Ring(Command):
     sdp: str | None = None
 
 
-class Accept(Command):
+class Accept(Command, frozen=True):
     """200 with this SDP (an answer, or our offer when theirs was missing)."""
 
     dialog: int
@@ -119,7 +119,7 @@ class Accept(Command):
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Reject(Command):
+class Reject(Command, frozen=True):
     """A final response of 300 and above."""
 
     dialog: int
@@ -128,14 +128,14 @@ class Reject(Command):
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Hangup(Command):
+class Hangup(Command, frozen=True):
     """BYE (or CANCEL, or a final response: what the dialog's state asks for) with a `Reason`."""
 
     dialog: int
     reason: str = ""
 
 
-class Dial(Command):
+class Dial(Command, frozen=True):
     """Place an INVITE. `dialog` is negative and chosen by the controller, so that it can not collide."""
 
     dialog: int
@@ -145,40 +145,30 @@ class Dial(Command):
     timeout_s: int = 60
 
 
-class Offer(Command):
+class Offer(Command, frozen=True):
     """Re-INVITE with this SDP."""
 
     dialog: int
     sdp: str
 
 
-class Refer(Command):
+class Refer(Command, frozen=True):
     """Blind transfer of the dialog's peer."""
 
     dialog: int
     target: str
 
 
-class SetReadiness(Command):
+class SetReadiness(Command, frozen=True):
     """What OPTIONS is answered: 200, or 503 with Retry-After. New INVITEs follow the controller's Reject."""
 
     ready: bool
     retry_after_s: int = 5
 
 
-class Shutdown(Command):
+class Shutdown(Command, frozen=True):
     """End every dialog and stop; the process exits by itself."""
 
 
-AnyEvent = (
-    AgentReady
-    | Invited
-    | Acknowledged
-    | Reinvited
-    | Answered
-    | Ended
-    | InfoReceived
-    | Referred
-    | AgentCounters
-)
+AnyEvent = AgentReady | Invited | Acknowledged | Reinvited | Answered | Ended | InfoReceived | Referred | AgentCounters
 AnyCommand = Ring | Accept | Reject | Hangup | Dial | Offer | Refer | SetReadiness | Shutdown
