@@ -1,0 +1,241 @@
+"""The REST API (contract §1) on FastAPI: routes, envelope, headers, OpenAPI.
+
+Owns HTTP and nothing behind it: each route reads, validates and hands on to `service.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+from fastapi import Depends, FastAPI, Header, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import Fault, GatewayError, PeerFault
+from gateway.sessions import openapi
+from gateway.sessions.ids import new_id
+from gateway.sessions.schema import SessionCreate, SessionEnd
+from gateway.sessions.service import Reply, Service
+from gateway.sessions.store import Principal
+from gateway.sessions.validation import HttpFault, parse, problem, read_body
+
+_log = structlog.get_logger(__name__)
+_encode: Final = msgspec.json.Encoder().encode
+
+#: Shown as what is left when an organization has no limit.
+UNLIMITED: Final = 999_999_999
+_HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+
+_bearer = HTTPBearer(auto_error=False, description="`sk_live_…` or `sk_test_…`")
+_api_key = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+
+class _Frame:
+    """Around every answer: an id, and the headers that the route's access check has left."""
+
+    def __init__(self, app: ASGIApp, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id = new_id("req", self._clock())
+        state["headers"] = headers = {"X-Request-ID": request_id}
+
+        started = False
+
+        async def framed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                extra = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, framed)
+        except Exception:
+            # Starlette raises again what `_on_bug` has logged and answered.
+            if not started:
+                raise
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _reader(
+    request: Request,
+    bearer: Annotated[Any, Security(_bearer)],
+    api_key: Annotated[str | None, Security(_api_key)],
+) -> Principal:
+    """Who asks. Leaves credits and rate in the answer's headers."""
+    key = bearer.credentials if bearer is not None else api_key
+    if not key:
+        raise PeerFault(Fault.INVALID_API_KEY, "an API key is needed: Authorization: Bearer sk_…")
+    principal, allowance = await _service(request).authenticate(key)
+    if allowance is not None:
+        headers = request.scope["state"]["headers"]
+        headers["X-RateLimit-Limit"] = str(allowance.limit)
+        headers["X-RateLimit-Remaining"] = str(allowance.remaining)
+        headers["X-RateLimit-Reset"] = str(allowance.reset)
+        _tell_credits(request, principal, principal.credits_used)
+        if allowance.refused:
+            raise PeerFault(
+                Fault.RATE_LIMITED,
+                f"more than {allowance.limit} requests in a minute",
+                retry_after_s=allowance.retry_after_s,
+            )
+    return principal
+
+
+async def _writer(principal: Annotated[Principal, Depends(_reader)]) -> Principal:
+    if principal.scope == "read":
+        raise PeerFault(Fault.NO_PERMISSION, "this API key may only read")
+    return principal
+
+
+Reader = Annotated[Principal, Depends(_reader)]
+Writer = Annotated[Principal, Depends(_writer)]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", description=openapi.IDEMPOTENCY)]
+
+
+def _tell_credits(request: Request, principal: Principal, used: int) -> None:
+    left = UNLIMITED if principal.credits_limit is None else max(0, principal.credits_limit - used)
+    headers = request.scope["state"]["headers"]
+    headers["X-API-Credits-Remaining"] = str(left)
+    headers["X-API-Credits-Used"] = str(used)
+
+
+def answer(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, reply.headers, "application/json")
+
+
+def _refuse(request: Request, status: int, error: dict[str, Any], headers: dict[str, str]) -> Response:
+    error = {name: value for name, value in error.items() if value is not None}
+    error["request_id"] = request.scope["state"]["request_id"]
+    return Response(_encode({"error": error}), status, headers, "application/json")
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    outcome = error.fault.value
+    retry_after = error.retry_after_s if error.retry_after_s is not None else (5 if outcome.retry else None)
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if outcome.http == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    told = {
+        "type": outcome.type,
+        "code": outcome.code,
+        "message": error.message,
+        "param": error.param,
+        "retry_after": retry_after,
+    }
+    return _refuse(request, outcome.http, told, headers)
+
+
+async def _on_http_fault(request: Request, error: Exception) -> Response:
+    if isinstance(error, HttpFault):
+        told = {"type": "invalid_request_error", "code": error.code, "message": error.message}
+        return _refuse(request, error.status, told, {})
+    assert isinstance(error, HTTPException)
+    code = _HTTP_CODES.get(error.status_code, "invalid_request")
+    kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
+    message = {404: "there is nothing at this path", 405: "this path knows no such method"}.get(
+        error.status_code, str(error.detail)
+    )
+    return _refuse(
+        request,
+        error.status_code,
+        {"type": kind, "code": code, "message": message},
+        dict(error.headers or {}),
+    )
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [dict(item, loc=item["loc"][1:]) for item in error.errors()]  # without "query" or "header"
+    return await _on_fault(request, problem(errors))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    _log.error("request_failed", path=request.url.path, exc_info=error)
+    return await _on_fault(request, GatewayError(Fault.INTERNAL, "the request failed here"))
+
+
+def create_app(service: Service, ready: Callable[[], bool] = lambda: True) -> ASGIApp:
+    """The application. ready: what /readyz answers by."""
+    app = FastAPI(
+        title="Sessions API",
+        version="v1",
+        summary="Live translation sessions: calls and streams, transcripts, recordings.",
+        redirect_slashes=False,
+        redoc_url=None,
+        responses=openapi.COMMON,
+    )
+    app.state.service = service
+    app.add_exception_handler(GatewayError, _on_fault)
+    app.add_exception_handler(HttpFault, _on_http_fault)
+    app.add_exception_handler(HTTPException, _on_http_fault)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_bug)
+    _add_session_routes(app)
+    _add_health_routes(app, ready)
+    openapi.complete(app)
+    return _Frame(app, service.clock)
+
+
+def _add_session_routes(app: FastAPI) -> None:
+    @app.post("/v1/sessions", **openapi.CREATE)
+    async def create_session(
+        request: Request, principal: Writer, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        """Create a session. Costs one credit."""
+        body = await read_body(request)
+        asked = parse(SessionCreate, body)
+        service = _service(request)
+        ticket = service.ticket(principal, "POST /v1/sessions", idempotency_key, body)
+        reply = await service.create(principal, asked, ticket)
+        if principal.organization_id is not None and not reply.replayed:
+            _tell_credits(request, principal, principal.credits_used + 1)
+        return answer(reply)
+
+    @app.get("/v1/sessions/{session_id}", **openapi.SHOW)
+    async def retrieve_session(request: Request, principal: Reader, session_id: str) -> Response:
+        """Retrieve a session, with a fresh stream token until it has ended."""
+        return answer(await _service(request).show(principal, session_id))
+
+    @app.post("/v1/sessions/{session_id}/end", **openapi.END)
+    async def end_session(
+        request: Request, principal: Writer, session_id: str, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        """End a session: its calls are hung up, transcript and recording completed."""
+        body = await read_body(request)
+        asked = parse(SessionEnd, body) if body else SessionEnd()
+        service = _service(request)
+        route = f"POST /v1/sessions/{session_id}/end"
+        ticket = service.ticket(principal, route, idempotency_key, body)
+        return answer(await service.end(principal, session_id, asked.reason, ticket))
+
+
+def _add_health_routes(app: FastAPI, ready: Callable[[], bool]) -> None:
+    @app.get("/livez", **openapi.HEALTH)
+    async def livez() -> Response:
+        """The process answers."""
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    @app.get("/readyz", **openapi.HEALTH)
+    async def readyz() -> Response:
+        """The service takes sessions."""
+        if not ready():
+            raise PeerFault(Fault.DRAINING, "the service is stopping")
+        return Response(b'{"status":"ready"}', media_type="application/json")

@@ -1,0 +1,114 @@
+"""What happens in sessions, written behind the event loop: in order, many jobs in one transaction.
+
+Owns the queue between the loop, which may not wait for a disk, and the database. Bounded: beyond the
+bound a write is refused and counted, for the database has been away for long by then. While it is away,
+writes wait and are tried again. Knows no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from gateway.errors import Fault, LocalFault
+from gateway.sessions.database import Database
+
+P = ParamSpec("P")
+_log = structlog.get_logger(__name__)
+
+BOUND: Final = 100_000
+_BATCH: Final = 200
+_RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+_Entry = tuple[Callable[..., object], tuple[Any, ...], asyncio.Future[None]]
+
+
+class Journal:
+    """Give jobs with `write`; `run` carries them out until it is cancelled, `close` carries out the rest."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[_Entry] = deque()
+        self._wake = asyncio.Event()
+        self.refused = 0
+        self.failed = 0
+
+    @property
+    def backlog(self) -> int:
+        return len(self._waiting)
+
+    def write(
+        self, job: Callable[Concatenate[Connection, P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[None]:
+        """Queue `job(connection, …)`. The future tells when it is committed; nobody has to wait for it."""
+        assert not kwargs, "journal jobs take positional arguments"
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if len(self._waiting) >= BOUND:
+            self.refused += 1
+            future.set_exception(LocalFault(Fault.INTERNAL, "the database does not keep up"))
+            future.exception()  # counted here: nobody need ask
+        else:
+            self._waiting.append((job, args, future))
+            self._wake.set()
+        return future
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._drain()
+
+    async def close(self) -> None:
+        """Carry out what waits. Call after `run` was cancelled."""
+        await self._drain()
+
+    async def _drain(self) -> None:
+        tries = 0
+        while self._waiting:
+            batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
+            try:
+                errors = await self._database.run(_carry_out, batch)
+            except OperationalError as error:
+                # The database is away (or locked for longer than its time-out): what waits, waits on.
+                delay = _RETRY_S[min(tries, len(_RETRY_S) - 1)]
+                _log.warning(
+                    "database_unavailable", retry_s=delay, waiting=self.backlog, error=type(error).__name__
+                )
+                tries += 1
+                await asyncio.sleep(delay)
+                continue
+            tries = 0
+            for (_job, _args, future), error_ in zip(batch, errors, strict=True):
+                self._waiting.popleft()
+                if error_ is not None:
+                    self.failed += 1
+                    _log.error("journal_write_failed", job=_job.__name__, error=repr(error_))
+                if future.done():  # its waiter was cancelled
+                    continue
+                if error_ is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error_)
+                    future.exception()
+
+
+def _carry_out(connection: Connection, batch: list[_Entry]) -> list[Exception | None]:
+    """Each job in a savepoint of its own, so that one bad job does not undo its neighbours."""
+    errors: list[Exception | None] = []
+    for job, args, _future in batch:
+        try:
+            with connection.begin_nested():
+                job(connection, *args)
+        except OperationalError:
+            raise
+        except Exception as error:  # a bug in one job: told to its writer and logged, the others go on
+            errors.append(error)
+        else:
+            errors.append(None)
+    return errors

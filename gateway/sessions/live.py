@@ -1,0 +1,295 @@
+"""One session at run time: its streams, its speakers, its interpreter. Sans-IO, time as an argument.
+
+Owns what a stream message means and what goes back (contract §2). A stream is a `Peer`, which the rim
+implements; what the database must know goes to an `Observer`. Bad input is answered and counted, never
+an exception. Knows no socket, no SQL and no clock.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from gateway.sessions.lifecycle import Event, Lifecycle, Status
+from gateway.sessions.sequence import Sequence
+from gateway.sessions.store import Session
+from gateway.speech.interpreter import OCTETS_PER_MS, Interpreter, Sink
+from gateway.stream import messages as m
+
+#: Parties of one session; more is a client gone wrong.
+MAX_SPEAKERS: Final = 16
+#: Octets of one `audio.output`: 400 ms. The receiver's limit is 64 KiB a frame.
+CHUNK: Final = 400 * OCTETS_PER_MS
+#: Bad messages of one stream after which it is closed.
+MAX_FAULTS: Final = 100
+_LARGEST: Final = 2**53
+
+_decoder: Final = msgspec.json.Decoder(m.ClientMessage)
+_encode: Final = msgspec.json.Encoder().encode
+
+#: WebSocket close codes used here (RFC 6455 §7.4.1).
+CLOSE_NORMAL: Final = 1000
+CLOSE_POLICY: Final = 1008
+CLOSE_INTERNAL: Final = 1011
+
+
+class Peer(Protocol):
+    """One connected stream."""
+
+    faults: int
+    speakers: set[str]
+
+    def send(self, message: bytes, *, audio: bool = False) -> None:
+        """Send or queue. audio: may be dropped, oldest first, for a peer that does not keep up."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after what is queued."""
+
+
+class Observer(Protocol):
+    """Who must know what happens in a session, in the order in which it happens."""
+
+    def changed(self, live: LiveSession, before: Status) -> None:
+        """The status has changed; `before` is what it was."""
+
+    def heard(self, live: LiveSession, speaker: str, timestamp_ms: int, mulaw: bytes) -> None:
+        """Audio of a speaker that was not heard before."""
+
+    def said(self, live: LiveSession, speaker: str, target: str | None, at_ms: int, mulaw: bytes) -> None:
+        """The interpreter's audio, as it leaves for the streams."""
+
+    def noted(self, live: LiveSession, message: msgspec.Struct) -> None:
+        """A message that belongs in the timeline: a leg, a digit, an interruption, a final."""
+
+
+class LiveSession:
+    """A session that has not ended."""
+
+    def __init__(
+        self,
+        record: Session,
+        lifecycle: Lifecycle,
+        observer: Observer,
+        interpreter: Callable[[Sink], Interpreter],
+    ) -> None:
+        self.record = record
+        self.lifecycle = lifecycle
+        self.id: Final = record.id
+        self.peers: list[Peer] = []
+        self.speakers: dict[str, Sequence] = {}
+        self.counts: Counter[str] = Counter()
+        self._observer = observer
+        self._sequence = 0
+        self._interpreter = interpreter(self)
+        # msgspec hands the struct over, the type says what to do with it.
+        self._handlers: dict[type, Callable[[Peer, m.ClientMessage, float], None]] = {
+            m.AudioInput: self._on_audio,
+            m.Ping: self._on_ping,
+            m.SessionEnd: self._on_end,
+            m.CallJoined: self._on_joined,
+            m.CallLeft: self._on_left,
+        }
+
+    # ---- streams -----------------------------------------------------------------------------------
+
+    def attach(self, peer: Peer, now: float) -> None:
+        """A stream has connected, its token checked."""
+        self.peers.append(peer)
+        record = self.record
+        self._step(Event.ATTACHED, now)
+        peer.send(
+            _encode(m.SessionReady(self.id, record.mode, record.source_language, record.target_language))
+        )
+
+    def detach(self, peer: Peer, now: float) -> None:
+        """A stream has gone, however it went."""
+        if peer not in self.peers:
+            return
+        self.peers.remove(peer)
+        if self.peers:
+            for speaker in peer.speakers:
+                self._interpreter.left(speaker)
+        else:
+            # The last one: its speakers may come back with a new connection, and nobody hears anyhow.
+            self._step(Event.DETACHED, now)
+
+    def receive(self, peer: Peer, text: bytes | memoryview, now: float) -> None:
+        """One text message of a stream."""
+        try:
+            message = _decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._refuse(peer, "invalid_message", str(error))
+            return
+        self._handlers.get(type(message), self._on_other)(peer, message, now)
+
+    def warn(self, peer: Peer, code: str, message: str) -> None:
+        """Tell one stream of a fault; it stays open."""
+        self.counts[code] += 1
+        peer.send(_encode(m.SessionError(code, message, self.id, {"code": code, "message": message})))
+
+    # ---- the end -----------------------------------------------------------------------------------
+
+    @property
+    def has_ended(self) -> bool:
+        """It is ending or has ended: no stream is admitted any more."""
+        return self.lifecycle.status in (Status.ENDING, Status.ENDED)
+
+    def end(self, reason: str, now: float, *, told: str | None = None) -> bool:
+        """Begin to end; the observer finalizes. told: the `reason` that streams are told."""
+        if self.has_ended:
+            return False
+        self._interpreter.close()
+        self._step(Event.END, now, reason)
+        self._broadcast(m.SessionEnded(self.id, told or reason))
+        for peer in tuple(self.peers):
+            peer.close(CLOSE_NORMAL, "session ended")
+        return True
+
+    def suspend(self, code: int, reason: str) -> None:
+        """Close the streams, not the session: the service stops and another process goes on with it."""
+        for peer in tuple(self.peers):
+            peer.close(code, reason)
+
+    # ---- what the interpreter says (Sink) ----------------------------------------------------------
+
+    def audio(self, speaker: str, target: str | None, timestamp_ms: int, mulaw: bytes) -> None:
+        for start in range(0, len(mulaw), CHUNK):
+            chunk = mulaw[start : start + CHUNK]
+            at_ms = timestamp_ms + start // OCTETS_PER_MS
+            self._observer.said(self, speaker, target, at_ms, chunk)
+            self._sequence += 1
+            payload = binascii.b2a_base64(chunk, newline=False).decode()
+            self._broadcast(
+                m.AudioOutput(speaker, m.Audio(payload), self.id, self._sequence, at_ms, target), audio=True
+            )
+
+    def clear(self, target: str | None) -> None:
+        self._broadcast(m.AudioClear(target))
+
+    def partial(self, segment_id: str, speaker: str, language: str, text: str, timestamp_ms: int) -> None:
+        self._broadcast(m.TranscriptPartial(self.id, segment_id, speaker, language, text, timestamp_ms))
+
+    def final(
+        self,
+        segment_id: str,
+        speaker: str,
+        language: str,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        confidence: float,
+        translation: tuple[str, str] | None,
+    ) -> None:
+        translated = None if translation is None else m.Translation(*translation)
+        message = m.TranscriptFinal(
+            self.id, segment_id, speaker, language, text, start_ms, confidence, translated
+        )
+        self._observer.noted(self, message)
+        self._broadcast(message)
+
+    def failed(self, code: str, message: str) -> None:
+        self._broadcast(m.SessionError(code, message, self.id, {"code": code, "message": message}))
+
+    # ---- messages ----------------------------------------------------------------------------------
+
+    def _on_audio(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
+        assert isinstance(message, m.AudioInput)
+        audio = message.audio
+        if audio.encoding != "mulaw" or audio.sample_rate_hz != 8000:
+            self._refuse(
+                peer,
+                "invalid_audio_format",
+                f"audio must be mulaw at 8000 Hz, not {audio.encoding[:40]} at {audio.sample_rate_hz}",
+            )
+            return
+        try:
+            mulaw = binascii.a2b_base64(audio.payload, strict_mode=True)
+        except ValueError as error:
+            self._refuse(peer, "invalid_message", f"audio.payload is not base64: {error}")
+            return
+        timestamp_ms, sequence = message.timestamp_ms, message.sequence
+        if not (0 <= timestamp_ms < _LARGEST and 0 <= sequence < _LARGEST):
+            self._refuse(peer, "invalid_message", "sequence and timestamp_ms must be 0 … 2^53")
+            return
+        numbers = self.speakers.get(message.speaker)
+        if numbers is None or message.speaker not in peer.speakers:
+            if not self._meet(peer, message.speaker):
+                return
+            numbers = self.speakers[message.speaker]
+        if not mulaw:
+            return
+        if not numbers.accept(sequence, timestamp_ms):
+            self.counts["replayed"] += 1
+            return
+        if self.lifecycle.status is Status.ACTIVE:
+            self.lifecycle.touch(now)
+        elif self.has_ended:
+            return
+        else:
+            self._step(Event.AUDIO, now)
+        self._observer.heard(self, message.speaker, timestamp_ms, mulaw)
+        self._interpreter.audio(message.speaker, timestamp_ms, mulaw)
+
+    def _on_ping(self, peer: Peer, _message: m.ClientMessage, now: float) -> None:
+        self.lifecycle.touch(now)
+        peer.send(_encode(m.Pong(self.id)))
+
+    def _on_end(self, _peer: Peer, _message: m.ClientMessage, now: float) -> None:
+        self.end("explicit_end", now)
+
+    def _on_joined(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
+        assert isinstance(message, m.CallJoined)
+        if self._meet(peer, message.speaker):
+            self.speakers[message.speaker] = Sequence()  # a new leg counts from its own beginning
+            self._on_other(peer, message, now)
+
+    def _on_left(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
+        assert isinstance(message, m.CallLeft)
+        if message.speaker in peer.speakers:
+            peer.speakers.discard(message.speaker)
+            self.speakers.pop(message.speaker, None)
+            self._interpreter.left(message.speaker)
+        self._on_other(peer, message, now)
+
+    def _on_other(self, _peer: Peer, message: m.ClientMessage, now: float) -> None:
+        """Whatever needs no answer: a sign of life, and a line in the timeline."""
+        self.lifecycle.touch(now)
+        self._observer.noted(self, message)
+
+    # ---- helpers -----------------------------------------------------------------------------------
+
+    def _meet(self, peer: Peer, speaker: str) -> bool:
+        """Make sure that the speaker is known and belongs to this stream. False: refused."""
+        if speaker not in self.speakers:
+            if not 0 < len(speaker) <= 64 or len(self.speakers) >= MAX_SPEAKERS:
+                self._refuse(
+                    peer,
+                    "invalid_message",
+                    f"speaker must have 1–64 characters, a session {MAX_SPEAKERS} speakers",
+                )
+                return False
+            self.speakers[speaker] = Sequence()
+        peer.speakers.add(speaker)
+        self._interpreter.joined(speaker)
+        return True
+
+    def _refuse(self, peer: Peer, code: str, message: str) -> None:
+        self.warn(peer, code, message[:300])
+        peer.faults += 1
+        if peer.faults >= MAX_FAULTS:
+            peer.close(CLOSE_POLICY, "too many bad messages")
+
+    def _step(self, event: Event, now: float, reason: str | None = None) -> None:
+        before = self.lifecycle.status
+        if self.lifecycle.handle(event, now, reason):
+            self._observer.changed(self, before)
+
+    def _broadcast(self, message: msgspec.Struct, *, audio: bool = False) -> None:
+        if self.peers:
+            data = _encode(message)
+            for peer in tuple(self.peers):
+                peer.send(data, audio=audio)

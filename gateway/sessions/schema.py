@@ -1,0 +1,203 @@
+"""What the REST API takes and gives, as pydantic models: the contract's §1 as types and as OpenAPI.
+
+Owns shapes and bounds. Request models validate in strict mode (a number is not a string); fields that are
+not listed are ignored, so that a client of a newer API still works. Response models are documentation that
+the tests hold the answers against; answers are built in `views.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MODES: Final = ("bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice")
+Mode = Literal["bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice"]
+
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", examples=["en", "es-MX"])]
+PhoneNumber = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{1,14}$", examples=["+15551234567"])]
+ConnectionId = Annotated[str, Field(pattern=r"^pcon_[0-9A-Za-z]{1,34}$", examples=["pcon_01J8ZQ5E4T"])]
+SpeakerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$", examples=["agent", "customer"])]
+SipUri = Annotated[str, Field(pattern=r"^sips?:[!-~]{1,250}$", examples=["sip:100@pbx.example.com"])]
+HeaderName = Annotated[str, Field(pattern=r"^[Xx]-[A-Za-z0-9-]{1,60}$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[ -~]{0,500}$")]
+WebUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,253}([/?#][!-~]{0,1700})?$")]
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+
+
+class SipRouting(Request):
+    from_uri: SipUri | None = None
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=20)] | None = None
+
+
+class Routing(Request):
+    """How calls reach the session. The first that is given counts: connection_id, type, phone_number."""
+
+    type: Literal["sip"] | None = None
+    sip: SipRouting | None = None
+    connection_id: ConnectionId | None = None
+    phone_number: PhoneNumber | None = None
+    direction: Literal["inbound", "outbound"] | None = None
+
+
+class OlderProvider(Request):
+    """The older create shape; answered with `Deprecation: true`."""
+
+    type: Literal["sip", "twilio", "telnyx"]
+    phone_number: PhoneNumber
+    call_sid: Annotated[Text, Field(max_length=100)] | None = None
+    transport: Annotated[Text, Field(max_length=40)] | None = None
+    codecs: Annotated[list[Annotated[Text, Field(max_length=40)]], Field(max_length=20)] | None = None
+
+
+class Participant(Request):
+    type: SpeakerName
+    language: Language | None = None
+
+
+class AiAgent(Request):
+    system_prompt: Annotated[Text, Field(min_length=1, max_length=20_000)]
+    greeting: Annotated[Text, Field(max_length=2_000)] | None = None
+    voice: Annotated[Text, Field(max_length=200)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    tools: Annotated[list[dict[str, Any]], Field(max_length=64)] | None = None
+
+
+class Recording(Request):
+    enabled: bool = False
+    channels: Literal["dual", "mixed"] = "dual"
+
+
+class Transcription(Request):
+    enabled: bool = True
+    partials: bool = True
+
+
+class SessionCreate(Request):
+    """A session to be. source_language: party A, the customer; target_language: party B, the agent."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"mode": {"enum": [mode for mode in MODES if mode != "ai_agent"]}}},
+                {"required": ["ai_agent"], "properties": {"ai_agent": {"type": "object"}}},
+            ]
+        }
+    )
+
+    mode: Mode
+    source_language: Language | None = None
+    target_language: Language | None = None
+    routing: Routing | None = None
+    provider: OlderProvider | None = None
+    participants: Annotated[list[Participant], Field(max_length=16)] | None = None
+    ai_agent: AiAgent | None = None
+    recording: Recording | None = None
+    transcription: Transcription | None = None
+    webhook_url: WebUrl | None = None
+    metadata: Annotated[dict[str, Annotated[str, Field(max_length=500)]], Field(max_length=50)] | None = None
+
+    @model_validator(mode="after")
+    def _agent_described(self) -> Self:
+        if self.mode == "ai_agent" and self.ai_agent is None:
+            # `problem` in validation.py knows this text: the field is missing, not the whole body wrong.
+            raise ValueError("ai_agent")
+        return self
+
+
+class SessionEnd(Request):
+    reason: Annotated[Text, Field(max_length=200)] | None = None
+
+
+class StreamView(BaseModel):
+    url: str
+    token: str
+    expires_at: str
+
+
+class CallView(BaseModel):
+    id: str
+    status: str
+    direction: str
+    sip_call_id: str | None
+
+
+class ParticipantView(BaseModel):
+    type: str
+    language: str | None = None
+
+
+class RecordingView(BaseModel):
+    enabled: bool
+    channels: Literal["dual", "mixed"]
+
+
+class TranscriptState(BaseModel):
+    available: bool
+    word_count: int
+
+
+class Usage(BaseModel):
+    active_seconds: float
+    translation_seconds: float
+    ai_agent_seconds: float
+
+
+class OlderProviderView(BaseModel):
+    type: str
+    phone_number: str
+    call_sid: str | None = None
+    transport: str | None = None
+    codecs: list[str] | None = None
+
+
+class SessionView(BaseModel):
+    """A session. `stream` is there until it has ended."""
+
+    id: str
+    object: Literal["session"]
+    status: Literal["created", "connecting", "active", "ending", "ended"]
+    mode: Mode
+    provider: Literal["sip", "twilio", "telnyx"] | OlderProviderView | None
+    phone_number: str | None
+    source_language: str | None
+    target_language: str | None
+    stream: StreamView | None = None
+    call: CallView | None
+    participants: list[ParticipantView]
+    recording: RecordingView
+    transcript: TranscriptState
+    metadata: dict[str, str]
+    duration: float
+    usage: Usage
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    end_reason: str | None
+
+
+class SessionSummary(BaseModel):
+    id: str
+    object: Literal["session"]
+    status: Literal["ended"]
+    duration_seconds: float
+    ended_at: str
+
+
+class ErrorBody(BaseModel):
+    type: str
+    code: str
+    message: str
+    param: str | None = None
+    request_id: str
+    retry_after: int | None = None
+
+
+class ErrorView(BaseModel):
+    """The error envelope. Fields that do not apply are left out."""
+
+    error: ErrorBody

@@ -1,0 +1,139 @@
+"""The sessions process: REST by uvicorn and streams by picows in one uvloop, and what they are made of.
+
+A composition root: it reads the configuration and the clock, and hands both on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import structlog
+import uvicorn
+import uvloop
+
+from gateway.config import Config, split_host_port
+from gateway.sessions import keys, store
+from gateway.sessions.api import create_app
+from gateway.sessions.database import Database
+from gateway.sessions.hub import Hub
+from gateway.sessions.lifecycle import Limits
+from gateway.sessions.service import Service
+from gateway.sessions.store import Session
+from gateway.sessions.stream import StreamServer
+from gateway.speech.interpreter import Interpreter, Sink
+from gateway.speech.loopback import Loopback
+
+_log = structlog.get_logger(__name__)
+
+
+def steady_clock() -> Callable[[], float]:
+    """Unix seconds that never jump: what is stored and what times out must not follow a stepped clock."""
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are ours
+
+
+def _interpreter(_session: Session, sink: Sink) -> Interpreter:
+    return Loopback(sink)
+
+
+def stream_base(config: Config, host: str, port: int) -> str:
+    """The front of stream URLs: as configured, else from the address where streams are served."""
+    sessions = config.sessions
+    if sessions.stream_public_url:
+        return sessions.stream_public_url
+    if sessions.public_url:
+        return "ws" + sessions.public_url.removeprefix("http")
+    if host in ("0.0.0.0", "::"):
+        _log.warning("stream_url_is_local", hint="set sessions.stream_public_url for clients on other hosts")
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+
+
+async def serve(
+    config: Config,
+    internal_key: str,
+    stop: asyncio.Event,
+    ready: Callable[[str, str], None] = lambda rest, stream: None,
+) -> None:
+    """Serve until `stop` is set. ready: told the two base URLs once both listen."""
+    clock = steady_clock()
+    database = Database(config.sessions.database)
+    database.upgrade()
+    database.call(keys.ensure_organization, clock())
+    secret = database.call(store.token_secret)
+    limits = Limits(config.sessions.reconnect_window_s, config.sessions.inactive_timeout_s)
+    hub = Hub(database, config.sessions.node, limits, _interpreter, clock)
+    journal = asyncio.create_task(hub.journal.run(), name="journal")
+    resumed = await hub.resume()
+
+    streams = StreamServer(hub, secret)
+    stream_host, stream_port = await streams.start(*split_host_port(config.sessions.stream_bind))
+    base = stream_base(config, stream_host, stream_port)
+    service = Service(hub, token_secret=secret, internal_key=internal_key, stream_base=base)
+    app = create_app(service, ready=lambda: not stop.is_set())
+    rest = _Uvicorn(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=75
+        )
+    )
+    host, port = split_host_port(config.sessions.bind)
+    listener = socket.create_server(
+        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+    )
+    tasks = [
+        asyncio.create_task(hub.run(), name="hub sweep"),
+        asyncio.create_task(streams.run(), name="stream sweep"),
+        asyncio.create_task(_housekeeping(database, clock), name="housekeeping"),
+    ]
+    serving = asyncio.create_task(rest.serve(sockets=[listener]), name="rest")
+    while not rest.started and not serving.done():  # noqa: ASYNC110  (uvicorn offers no event)
+        await asyncio.sleep(0.01)
+    rest_host, rest_port = listener.getsockname()[:2]
+    rest_url = f"http://[{rest_host}]:{rest_port}" if ":" in rest_host else f"http://{rest_host}:{rest_port}"
+    _log.info("sessions_ready", rest=rest_url, stream=base, resumed=resumed)
+    ready(rest_url, base)
+
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    done, _ = await asyncio.wait([stopping, serving, journal, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    rest.should_exit = True
+    for task in (*tasks, journal, stopping):
+        task.cancel()
+    await asyncio.gather(serving, journal, stopping, *tasks, return_exceptions=True)
+    await hub.close()
+    await streams.close()
+    database.close()
+    for task in done - {stopping}:
+        task.result()  # a part that ended by itself has failed: let the process fail too
+
+
+async def _housekeeping(database: Database, clock: Callable[[], float]) -> None:
+    """What is kept for a time only is deleted, every ten minutes."""
+    while True:
+        await database.run(store.forget_answers, clock() - store.KEEP_ANSWERS_S)
+        await asyncio.sleep(600)
+
+
+def run(
+    config: Config, internal_key: str, ready: Callable[[str, str], None] = lambda rest, stream: None
+) -> None:
+    """The process: serve until SIGTERM or SIGINT. internal_key: the Bearer key of the gateway itself."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await serve(config, internal_key, stop, ready)
+
+    uvloop.run(main())

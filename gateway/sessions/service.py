@@ -1,0 +1,225 @@
+"""What the REST routes do: create, show and end sessions, whatever the HTTP framework.
+
+Owns the order of things within a request: what is checked first, what is written together, what is answered.
+Composed of a hub, a database and a clock.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from gateway.errors import Fault, PeerFault
+from gateway.sessions import idempotency, keys, store, tokens, views
+from gateway.sessions.hub import Hub
+from gateway.sessions.idempotency import Running, Ticket
+from gateway.sessions.ids import new_id
+from gateway.sessions.ratelimit import Allowance, RateLimiter
+from gateway.sessions.schema import Recording, SessionCreate, Transcription
+from gateway.sessions.store import Principal, Session, Stored
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: HTTP status, headers beyond the usual, JSON body."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+    replayed: bool = False
+
+
+class Service:
+    """The embedded session service. stream_base: `ws://host:port`, the front of every stream URL."""
+
+    def __init__(self, hub: Hub, *, token_secret: bytes, internal_key: str, stream_base: str) -> None:
+        self.hub = hub
+        self.database = hub.database
+        self.clock = hub.clock
+        self.stream_base = stream_base
+        self._token_secret = token_secret
+        self._internal_key = internal_key.encode()
+        self._limiter = RateLimiter()
+        self._running = Running()
+
+    # ---- who asks ----------------------------------------------------------------------------------
+
+    async def authenticate(self, key: str) -> tuple[Principal, Allowance | None]:
+        """Whose key this is, and what is left of its rate. Raises PeerFault, RATE_LIMITED not included."""
+        if hmac.compare_digest(key.encode("utf-8", "surrogatepass"), self._internal_key):
+            return store.SYSTEM, None
+        now = self.clock()
+        principal = await self.database.run(store.authenticate, keys.digest(key), now)
+        assert principal.organization_id is not None
+        return principal, self._limiter.take(principal.organization_id, principal.rate_limit, now)
+
+    def ticket(self, principal: Principal, route: str, key: str | None, body: bytes) -> Ticket | None:
+        """An idempotent request's ticket; None without a key."""
+        if key is None:
+            return None
+        return idempotency.ticket(principal.organization_id or keys.DEFAULT_ORGANIZATION, route, key, body)
+
+    # ---- sessions ----------------------------------------------------------------------------------
+
+    async def create(self, principal: Principal, asked: SessionCreate, ticket: Ticket | None) -> Reply:
+        """POST /v1/sessions. Session, credit and idempotent answer are one transaction."""
+        with self._running.one(ticket):
+            try:
+                reply, session = await self.database.run(self._create, principal, asked, ticket, self.clock())
+            except IntegrityError:
+                if ticket is None:
+                    raise
+                raise idempotency.conflict() from None  # another node holds the key
+        if session is not None:
+            self.hub.adopt(session)
+        return reply
+
+    def _create(
+        self,
+        connection: Connection,
+        principal: Principal,
+        asked: SessionCreate,
+        ticket: Ticket | None,
+        now: float,
+    ) -> tuple[Reply, Session | None]:
+        replay = self._replay(connection, ticket, now)
+        if replay is not None:
+            return replay, None
+        organization_id = principal.organization_id or keys.DEFAULT_ORGANIZATION
+        session = self._new_session(connection, organization_id, asked, now)
+        headers = {"Deprecation": "true"} if asked.provider is not None else {}
+        reply = Reply(201, self._view(session, now), headers)
+        store.add_session(connection, session)
+        if ticket is not None:
+            stored = Stored(ticket.digest, reply.status, headers, reply.body)
+            store.remember(connection, organization_id, ticket.route, ticket.key, stored, now)
+        if principal.organization_id is not None:
+            # Last, for it locks the organization's row until the commit.
+            store.spend_credit(connection, principal.organization_id)
+        return reply, session
+
+    async def show(self, principal: Principal, session_id: str) -> Reply:
+        """GET /v1/sessions/{id}."""
+        stored = await self.database.run(store.find_session, session_id, principal.organization_id)
+        live = self.hub.sessions.get(session_id)
+        return Reply(200, self._view(stored if live is None else live.record, self.clock()), {})
+
+    async def end(
+        self, principal: Principal, session_id: str, reason: str | None, ticket: Ticket | None
+    ) -> Reply:
+        """POST /v1/sessions/{id}/end. Ending again gives the same summary."""
+        with self._running.one(ticket):
+            now = self.clock()
+            replay = await self.database.run(self._replay, ticket, now)
+            if replay is not None:
+                return replay
+            stored = await self.database.run(store.find_session, session_id, principal.organization_id)
+            if stored.status != "ended" and session_id in self.hub.sessions:
+                stored = await self.hub.end(session_id, reason, self.clock())
+            elif stored.status != "ended":
+                # It ended between the query and here, or belongs to a node that is away.
+                stored = await self.database.run(store.find_session, session_id, principal.organization_id)
+            if stored.ended_at is None:
+                raise PeerFault(
+                    Fault.SERVICE_UNAVAILABLE,
+                    f"session {session_id} is held by node {stored.node}",
+                    retry_after_s=5,
+                )
+            reply = Reply(200, _encode(views.summary_view(stored, now)), {})
+            if ticket is not None:
+                answer = Stored(ticket.digest, reply.status, {}, reply.body)
+                await self.database.run(
+                    store.remember, ticket.organization_id, ticket.route, ticket.key, answer, now
+                )
+            return reply
+
+    # ---- helpers -----------------------------------------------------------------------------------
+
+    def _replay(self, connection: Connection, ticket: Ticket | None, now: float) -> Reply | None:
+        if ticket is None:
+            return None
+        since = now - store.KEEP_ANSWERS_S
+        stored = store.recall(connection, ticket.organization_id, ticket.route, ticket.key, since)
+        if stored is None:
+            return None
+        idempotency.check(ticket, stored)
+        return Reply(
+            stored.status, stored.body, stored.headers | {"Idempotent-Replayed": "true"}, replayed=True
+        )
+
+    def _view(self, session: Session, now: float) -> bytes:
+        stream: dict[str, Any] | None = None
+        if session.status not in ("ending", "ended"):
+            token, expires_at = tokens.issue(self._token_secret, session.id, now)
+            stream = {
+                "url": f"{self.stream_base}/v1/sessions/{session.id}/stream",
+                "token": token,
+                "expires_at": views.iso(expires_at),
+            }
+        return _encode(views.session_view(session, now, stream=stream, words=0))
+
+    def _new_session(
+        self, connection: Connection, organization_id: str, asked: SessionCreate, now: float
+    ) -> Session:
+        provider, phone_number = _resolve(connection, organization_id, asked)
+        recording = asked.recording or Recording()
+        transcription = asked.transcription or Transcription()
+        options = {
+            "routing": asked.routing.model_dump(exclude_none=True) if asked.routing else None,
+            "participants": [
+                {"type": party.type, "language": party.language} for party in asked.participants or []
+            ],
+            "ai_agent": asked.ai_agent.model_dump(exclude_none=True) if asked.ai_agent else None,
+            "recording": {"enabled": recording.enabled, "channels": recording.channels},
+            "transcription": {"enabled": transcription.enabled, "partials": transcription.partials},
+        }
+        return Session(
+            id=new_id("sess", now),
+            organization_id=organization_id,
+            node=self.hub.node,
+            status="created",
+            mode=asked.mode,
+            source_language=asked.source_language,
+            target_language=asked.target_language,
+            phone_number=phone_number,
+            provider=provider,
+            options=options,
+            webhook_url=asked.webhook_url,
+            metadata=asked.metadata or {},
+            call=None,
+            created_at=now,
+            active_at=now,
+        )
+
+
+def _resolve(connection: Connection, organization_id: str, asked: SessionCreate) -> tuple[Any, str | None]:
+    """`provider` as it is shown, and the telephone number. The contract's order of resolution."""
+    routing, older = asked.routing, asked.provider
+    if older is not None and routing is None:
+        return older.model_dump(exclude_none=True), older.phone_number
+    shown_older = None if older is None else older.model_dump(exclude_none=True)
+    number = routing.phone_number if routing else None
+    found: store.Connected | None = None
+    if routing is not None and routing.connection_id is not None:
+        found = store.find_connection(connection, organization_id, connection_id=routing.connection_id)
+        if found is None:
+            raise PeerFault(
+                Fault.ROUTING_UNRESOLVED,
+                f"there is no connection {routing.connection_id}",
+                param="routing.connection_id",
+            )
+    elif routing is not None and routing.type == "sip":
+        return shown_older or "sip", number
+    elif number is not None:
+        found = store.find_connection(connection, organization_id, phone_number=number)
+    found = found or store.find_connection(connection, organization_id)
+    if found is None:
+        return shown_older, number
+    return shown_older or found.provider, number or found.phone_number

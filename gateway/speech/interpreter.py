@@ -1,0 +1,60 @@
+"""What the session service and an interpreter say to each other.
+
+Owns the two interfaces. An interpreter serves one session: it is fed each speaker's audio in order and
+answers through the sink whenever it likes, always on the event loop's thread. Knows no engine, no socket.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+#: Everywhere in this package: one channel of G.711 mu-law, 8000 octets a second, 8 a millisecond.
+OCTETS_PER_MS = 8
+
+
+class Sink(Protocol):
+    """Where an interpreter's answers go."""
+
+    def audio(self, speaker: str, target: str | None, timestamp_ms: int, mulaw: bytes) -> None:
+        """Audio for `target` to hear (None: everyone but `speaker`), whose words are `speaker`'s.
+
+        timestamp_ms: the position of those words on the speaker's media clock.
+        """
+
+    def clear(self, target: str | None) -> None:
+        """Drop what is queued for `target` and not yet played: somebody interrupts."""
+
+    def partial(self, segment_id: str, speaker: str, language: str, text: str, timestamp_ms: int) -> None:
+        """A guess at what is being said; the next one with this segment id replaces it."""
+
+    def final(
+        self,
+        segment_id: str,
+        speaker: str,
+        language: str,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        confidence: float,
+        translation: tuple[str, str] | None,
+    ) -> None:
+        """A finished turn. translation: (language, text)."""
+
+    def failed(self, code: str, message: str) -> None:
+        """Something is wrong with the interpretation; the stream stays open."""
+
+
+class Interpreter(Protocol):
+    """One session's interpreter."""
+
+    def joined(self, speaker: str) -> None:
+        """A party is there to speak and to hear. May be told more than once."""
+
+    def left(self, speaker: str) -> None:
+        """A party has gone. What it said so far still counts."""
+
+    def audio(self, speaker: str, timestamp_ms: int, mulaw: bytes) -> None:
+        """The next audio of a speaker. timestamp_ms: media time of its first sample."""
+
+    def close(self) -> None:
+        """The session ends: finish what is begun, then answer no more."""
