@@ -80,7 +80,9 @@ class Fault(Enum):
 class GatewayError(Exception):
     """A refused request. `fault` says how it is told, the message what was wrong and what to do."""
 
-    def __init__(self, fault: Fault, message: str, *, param: str | None = None, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, fault: Fault, message: str, *, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.fault = fault
         self.message = message
