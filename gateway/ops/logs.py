@@ -56,32 +56,43 @@ def redact(value: Any, key: str = "") -> Any:
 def make_logger(settings: Logging, process: str, stream: TextIO | None = None) -> Log:
     """A logger that writes to `stream` (default: standard error) and says which process speaks."""
     out = stream if stream is not None else sys.stderr
-    console = settings.format == "console" or (settings.format == "auto" and out.isatty())
-    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    return cast(Log, structlog.wrap_logger(structlog.WriteLogger(out), **_form(settings, process, out)))
+
+
+def install(settings: Logging, process: str, stream: TextIO | None = None) -> Log:
+    """Make this the form of every line of the process: of `structlog.get_logger`, and of what libraries say
+    through `logging` from WARNING on. Once per process, by its composition root."""
+    out = stream if stream is not None else sys.stderr
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(out), **_form(settings, process, out))
+    log = make_logger(settings, process, out)
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge(log)]
+    root.setLevel(logging.WARNING)
+    return log
+
+
+def _form(settings: Logging, process: str, out: TextIO) -> dict[str, Any]:
+    def say_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event["process"] = process
+        return event
+
     processors: list[Processor] = [
+        say_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.format_exc_info,  # text, for a structured traceback would show local variables
         _redact_line,
     ]
-    if console:
+    if settings.format == "console" or (settings.format == "auto" and out.isatty()):
         processors += [_escape, structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="time")]
     else:
         processors.append(_to_json)
-    logger = structlog.wrap_logger(
-        structlog.WriteLogger(out),
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=True,
-    )
-    return cast(Log, logger.bind(process=process))
-
-
-def adopt_library_logs(log: Log, level: int = logging.WARNING) -> None:
-    """Send what libraries say through `logging` to the same place, from `level` on. Once per process."""
-    root = logging.getLogger()
-    root.handlers[:] = [_Bridge(log)]
-    root.setLevel(level)
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    return {
+        "processors": processors,
+        "wrapper_class": structlog.make_filtering_bound_logger(level),
+        "cache_logger_on_first_use": True,
+    }
 
 
 class OncePerCall:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.config import Logging
-from gateway.ops.logs import HIDDEN, MAX_VALUE, OncePerCall, Spaced, adopt_library_logs, make_logger, redact
+from gateway.ops.logs import HIDDEN, MAX_VALUE, OncePerCall, Spaced, install, make_logger, redact
 from rtp.control import Srtp
 
 
@@ -118,15 +119,18 @@ def _root_logger() -> Iterator[None]:
     yield
     root.handlers[:] = before
     root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.mark.usefixtures("_root_logger")
 def test_libraries_speak_through_the_same_lines() -> None:
     out = io.StringIO()
-    adopt_library_logs(make_logger(Logging(), "sessions", out))
+    install(Logging(), "sessions", out)
+    structlog.get_logger("ours").info("also", token="abc")
     logging.getLogger("somelib").warning("careful: %s", "Bearer abc")
     logging.getLogger("somelib").info("chatter")
-    (line,) = _lines(out)
+    ours, line = _lines(out)
+    assert (ours["event"], ours["process"], ours["token"]) == ("also", "sessions", HIDDEN)
     assert line["logger"] == "somelib"
     assert line["level"] == "warning"
     assert line["event"] == f"careful: Bearer {HIDDEN}"
