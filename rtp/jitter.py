@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rtp.windows import windows
+
 Rows = npt.NDArray[np.intp]
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
@@ -66,6 +68,7 @@ class JitterRing:
         self._late_run = np.zeros(capacity, np.int64)
         self._partial: dict[tuple[int, int], tuple[int, int]] = {}  # (row, index) → block number, bit per sample
         self._flat = self.audio.reshape(-1)
+        self._frames = windows(self._flat, FRAME)
 
     def reset(self, rows: Rows) -> None:
         """Forget everything about these rows."""
@@ -88,13 +91,13 @@ class JitterRing:
         ahead = position - self.cursor[rows]
         late = ahead + lengths <= 0
         resync = ~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND)
-        if late.any():
+        if np.count_nonzero(late):
             self._late_run[rows] = np.where(late, self._late_run[rows] + 1, 0)
             resync |= self._late_run[rows] >= LATE_RUN
             late &= ~resync
         else:
             self._late_run[rows] = 0
-        if resync.any():
+        if np.count_nonzero(resync):
             position = self._restart(rows, position, ahead, resync)
         self._timestamp[rows] = timestamps
         self._position[rows] = position
@@ -104,10 +107,9 @@ class JitterRing:
 
     def place(self, rows: Rows, position: Positions, lead: Positions) -> None:
         """Put the cursor `lead` samples before `position` (k,): the stream starts, or starts again."""
-        cursor = position - lead
-        fresh = rows[~self.started[rows]]
-        self.cursor[rows] = cursor
-        self.origin[fresh] = self.cursor[fresh]
+        fresh = ~self.started[rows]
+        self.cursor[rows] = position - lead
+        self.origin[rows[fresh]] = position[fresh]
         self.started[rows] = True
         self._late_run[rows] = 0
 
@@ -119,28 +121,32 @@ class JitterRing:
         cursor = self.cursor[rows]
         number = cursor // BLOCK
         within = cursor - number * BLOCK
-        first = number % BLOCKS
-        second = (first + 1) % BLOCKS
+        first = number & (BLOCKS - 1)
+        second = (first + 1) & (BLOCKS - 1)
         missing = np.empty((len(rows), 2), np.bool_)
         missing[:, 0] = self.tag[rows, first] != number
         missing[:, 1] = self.tag[rows, second] != number + 1
-        if not within.any():
-            frames = np.empty((len(rows), FRAME), np.uint8)
-            frames[:, :BLOCK] = self.audio[rows, first]
-            frames[:, BLOCK:] = self.audio[rows, second]
-            return frames, missing
-        # A cursor inside a block (after time compression): a half needs both blocks that it touches.
-        third = self.tag[rows, (first + 2) % BLOCKS] != number + 2
-        across = within > 0
-        tail = missing[:, 1].copy()
-        missing[:, 1] |= across & third
-        missing[:, 0] |= across & tail
-        return self.samples(rows, cursor, FRAME), missing
+        if np.count_nonzero(within):
+            # A cursor inside a block (after time compression): a half needs both blocks that it touches.
+            third = self.tag[rows, (first + 2) % BLOCKS] != number + 2
+            across = within > 0
+            tail = missing[:, 1].copy()
+            missing[:, 1] |= across & third
+            missing[:, 0] |= across & tail
+        return self.frames(rows, cursor), missing
+
+    def frames(self, rows: Rows, position: Positions) -> Bytes:
+        """The 160 bytes from each position, valid or not: (k, 160) mu-law, a copy."""
+        offset = position % RING
+        across = offset > RING - FRAME
+        if np.count_nonzero(across):
+            return self.samples(rows, position, FRAME)
+        frames: Bytes = self._frames[rows * RING + offset].view(np.uint8).reshape(-1, FRAME)
+        return frames
 
     def samples(self, rows: Rows, position: Positions, count: int) -> Bytes:
         """`count` samples from each position, valid or not: (k, count) mu-law."""
-        offsets = _FRAME_OFFSETS if count == FRAME else np.arange(count, dtype=np.int64)
-        index = (position[:, None] + offsets) % RING
+        index = (position[:, None] + np.arange(count)) % RING
         index += (rows * RING)[:, None]
         return self._flat.take(index)
 
@@ -158,6 +164,10 @@ class JitterRing:
     def advance(self, rows: Rows) -> None:
         """One frame on."""
         self.cursor[rows] += FRAME
+
+    def begun(self, rows: Rows) -> Mask:
+        """Whether the cursor has reached the stream's first sample: before that there is nothing to play."""
+        return self.cursor[rows] >= self.origin[rows]
 
     def media_time_ms(self, rows: Rows) -> Positions:
         """Media time of each cursor, in ms since the stream began."""
@@ -180,10 +190,18 @@ class JitterRing:
         number = position // BLOCK
         odd = ((position - number * BLOCK) != 0) | (lengths % BLOCK != 0)
         skip = late | odd
-        every = not skip.any()
+        every = not np.count_nonzero(skip)
         counts = lengths // BLOCK
         if every and counts.min() == counts.max():
-            duplicate = self.tag[rows, number % BLOCKS] == number
+            index = number & (BLOCKS - 1)
+            duplicate = self.tag[rows, index] == number
+            if counts[0] == 2 and not np.count_nonzero(index == BLOCKS - 1):
+                # 20 ms, which is nearly every packet there is: one copy per row
+                item = np.ascontiguousarray(payload[:, :FRAME]).view(self._frames.dtype)[:, 0]
+                self._frames[rows * RING + index * BLOCK] = item
+                self.tag[rows, index] = number
+                self.tag[rows, index + 1] = number + 1
+                return duplicate
             for j in range(int(counts[0])):
                 self._store_block(rows, number + j, payload[:, j * BLOCK : (j + 1) * BLOCK])
             return duplicate
@@ -197,7 +215,7 @@ class JitterRing:
         return duplicate
 
     def _store_block(self, rows: Rows, number: Positions, block: Bytes) -> None:
-        index = number % BLOCKS
+        index = number & (BLOCKS - 1)
         self.audio[rows, index] = block
         self.tag[rows, index] = number
 

@@ -157,27 +157,43 @@ class Loop:
                 self._failed(row, error)
 
     def _drain(self, slot: int, now_ns: int) -> None:
-        poll, row_of, views, receive_from = self._epoll.poll, self._row_of, self._batch_views, self._receive_from
-        for _ in range(ROUNDS):
-            ready = poll(0)
+        """Take what has arrived, one datagram per socket a round.
+
+        After the first round only sockets that still hold something are read on (a burst): what arrived
+        meanwhile on others waits for the next slot, for a round costs much the same for one leg as for many.
+        """
+        ready = self._epoll.poll(0)
+        if not ready:
+            return
+        burst = self._round(ready, slot, now_ns)
+        for _ in range(ROUNDS - 1):
+            ready = [event for event in self._epoll.poll(0) if event[0] in burst]
             if not ready:
                 return
-            rows: list[int] = []
-            lengths: list[int] = []
-            for fd, _events in ready:
-                row = row_of.get(fd, -1)
-                if row < 0:
+            burst = self._round(ready, slot, now_ns)
+
+    def _round(self, ready: list[tuple[int, int]], slot: int, now_ns: int) -> set[int]:
+        """One datagram from each of these sockets; returns the sockets."""
+        row_of, views, receive_from = self._row_of, self._batch_views, self._receive_from
+        rows: list[int] = []
+        lengths: list[int] = []
+        fds = set()
+        for fd, _events in ready:
+            fds.add(fd)
+            row = row_of.get(fd, -1)
+            if row < 0:
+                if fd in self._others:  # a command may just have closed it
                     self._others[fd](now_ns)
-                    continue
-                try:
-                    lengths.append(receive_from[row](views[len(rows)]))
-                    rows.append(row)
-                except OSError as error:
-                    self._failed(row, error)
-            if rows:
-                self._tick.receive(
-                    np.array(rows, np.intp), self._batch[: len(rows)], np.array(lengths, np.int64), slot, now_ns
-                )
+                continue
+            try:
+                lengths.append(receive_from[row](views[len(rows)]))
+                rows.append(row)
+            except OSError as error:
+                self._failed(row, error)
+        if rows:
+            batch = self._batch[: len(rows)]
+            self._tick.receive(np.array(rows, np.intp), batch, np.array(lengths, np.int64), slot, now_ns)
+        return fds
 
     def _failed(self, row: int, error: OSError) -> None:
         """An ICMP refusal of an earlier packet of ours shows as an error of any later call (RFC 1122 §4.1.3.3)."""

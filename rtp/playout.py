@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from rtp import g711
 from rtp.plane import DOWNLINK_BYTES, FRAME, Plane
+from rtp.windows import windows
 
 Rows = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
@@ -40,11 +41,13 @@ class Playout:
         n = plane.capacity
         self._plane = plane
         self._flat = plane.downlink.reshape(-1)
+        self._windows = windows(self._flat, FRAME)
         self._lead = lead_ms * 8
         self._lead_frames = -(-lead_ms // 20)
         self.state = np.zeros(n, np.uint8)
         self._waited = np.zeros(n, np.int32)  # frames spent filling, or in a gap
         self._gap = np.zeros(n, np.int32)  # frames of the gap that filling follows; 0: a new talkspurt
+        self._fresh = np.zeros(n, np.bool_)  # the next frame begins a talkspurt: fade in
         self._silent = np.full((n, FRAME), SILENCE, np.uint8)
 
     def reset(self, rows: Rows) -> None:
@@ -63,46 +66,51 @@ class Playout:
         consumed = plane.consumed[rows].view(np.int64)
         available = plane.written[rows].view(np.int64) - consumed
         flush = plane.flush_to[rows] != plane.flushed[rows]
-        if not available.any() and not state.any() and not flush.any():
+        flushing = np.count_nonzero(flush)
+        if not (flushing or np.count_nonzero(available) or np.count_nonzero(state)):
             return self._silent[: len(rows)], np.zeros(len(rows), np.bool_)
-        available[flush & (state != PLAYING)] = 0  # about to be dropped: do not begin with it
-        self._begin(rows, state, available)
+        if flushing:
+            available[flush & (state != PLAYING)] = 0  # about to be dropped: do not begin with it
+        if np.count_nonzero(state == PLAYING) < len(rows):
+            self._begin(rows, state, available)
         playing = state == PLAYING
         take = np.where(playing, np.minimum(available, FRAME), 0)
-        cut = flush & playing
-        if cut.any():
-            take[cut] = np.minimum(take[cut], FADE)
+        if flushing:
+            take[flush & playing & (take > FADE)] = FADE
         frames = self._gather(rows, consumed)
-        starting = playing & (self._waited[rows] >= 0)
-        ending = playing & ((take < FRAME) | cut)
+        starting = self._fresh[rows] & playing
+        ending = playing & (take < FRAME)
         shaped = starting | ending
-        if shaped.any():
+        if np.count_nonzero(shaped):
             which = np.flatnonzero(shaped)
             frames[which] = _shape(frames[which], take[which], starting[which], ending[which])
-        frames[take == 0] = SILENCE
-        self._waited[rows[playing]] = -1  # under way: no fade-in next time
+            self._fresh[rows[which]] = False
+        silent = take == 0
+        if np.count_nonzero(silent):
+            frames[silent] = SILENCE
         consumed += take
-        if flush.any():
-            self._flush(rows, np.flatnonzero(flush), consumed, state)
+        if flushing:
+            self._flush(rows, np.flatnonzero(flush), consumed)
         plane.consumed[rows] = consumed.view(np.uint64)
-        dry = playing & (take < FRAME) & ~flush
-        if dry.any():
+        dry = ending & ~flush
+        if np.count_nonzero(dry):
             self._run_dry(rows[dry], plane.talkspurt_end[rows[dry]] == plane.written[rows[dry]])
-        return frames, take > 0
+        return frames, ~silent
 
     def _begin(self, rows: Rows, state: npt.NDArray[np.uint8], available: npt.NDArray[np.int64]) -> None:
         """Idle → filling → playing; `state` (k,) is updated in place together with the column."""
         stats = self._plane.stats
         arrived = ((state == IDLE) | (state == GAP)) & (available > 0)
-        if arrived.any():
+        if np.count_nonzero(arrived):
             self._gap[rows[arrived]] = np.where(state[arrived] == GAP, self._waited[rows[arrived]] + 1, 0)
             self._waited[rows[arrived]] = 0
             state[arrived] = FILLING
         filling = state == FILLING
-        if filling.any():
+        if np.count_nonzero(filling):
             full = filling & ((available >= self._lead) | (self._waited[rows] >= self._lead_frames))
             self._waited[rows[filling & ~full]] += 1
             state[full] = PLAYING
+            self._fresh[rows[full]] = True
             after_gap = rows[full & (self._gap[rows] > 0)]
             if len(after_gap):
                 silent_ms = (self._gap[after_gap] + self._waited[after_gap]) * 20
@@ -111,19 +119,25 @@ class Playout:
                     stats[field][after_gap[(silent_ms >= low) & (silent_ms < high)]] += 1
                 self._gap[after_gap] = 0
         gap = state == GAP
-        if gap.any():
+        if np.count_nonzero(gap):
             self._waited[rows[gap]] += 1
             state[gap & (self._waited[rows] > GAP_FRAMES)] = IDLE
         self.state[rows] = state
 
     def _gather(self, rows: Rows, consumed: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        index = (consumed[:, None] + _OFFSETS) & (DOWNLINK_BYTES - 1)
-        index += (rows * DOWNLINK_BYTES)[:, None]
-        return self._flat.take(index)
+        """The 160 bytes at each position: one copy per row, by index only where the circle closes."""
+        offset = consumed & (DOWNLINK_BYTES - 1)
+        base = rows * DOWNLINK_BYTES
+        across = offset > DOWNLINK_BYTES - FRAME
+        if not np.count_nonzero(across):
+            return self._windows[base + offset].view(np.uint8).reshape(-1, FRAME)
+        offset[across] = 0
+        frames: npt.NDArray[np.uint8] = self._windows[base + offset].view(np.uint8).reshape(-1, FRAME)
+        index = (consumed[across][:, None] + _OFFSETS) & (DOWNLINK_BYTES - 1)
+        frames[across] = self._flat.take(index + base[across][:, None])
+        return frames
 
-    def _flush(
-        self, rows: Rows, which: Rows, consumed: npt.NDArray[np.int64], state: npt.NDArray[np.uint8]
-    ) -> None:
+    def _flush(self, rows: Rows, which: Rows, consumed: npt.NDArray[np.int64]) -> None:
         """audio.clear: what stands before `flush_to` and was not played is dropped, and counted exactly."""
         plane = self._plane
         row = rows[which]

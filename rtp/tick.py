@@ -55,19 +55,19 @@ class Tick:
         if not len(rows):
             return Rendered(rows, self._packets[:0], _NOTHING_SPECIAL)
         sending = t.sending[rows]
-        if not sending.all():
+        if np.count_nonzero(sending) < len(rows):
             t.timestamp[rows[~sending]] += np.uint32(FRAME)  # media time goes on while a leg is held
             rows = rows[sending]
         frames, playing = t.playout.render(rows)  # (k, 160), (k,)
         t.frames_played[rows] += playing
         t.frames_filled[rows] += ~playing
         mixing = t.mixer.mixing[rows]
-        if mixing.any():
+        if np.count_nonzero(mixing):
             frames = self._mix(rows, frames, playing, np.flatnonzero(mixing))
         packets = self._packets[: len(rows)]
         packets[:, packet.HEADER :] = frames
         a_law = t.law[rows] == PCMA
-        if a_law.any():
+        if np.count_nonzero(a_law):
             packets[a_law, packet.HEADER :] = g711.MULAW_TO_ALAW[frames[a_law]]
         timestamp = t.timestamp[rows]
         sequence = t.sequence[rows]
@@ -77,7 +77,7 @@ class Tick:
         t.marker[rows] = 0
         t.packets_sent[rows] += np.uint64(1)
         halves = t.halves[rows]
-        special = self._halve(rows, packets, np.flatnonzero(halves)) if halves.any() else _NOTHING_SPECIAL
+        special = self._halve(rows, packets, np.flatnonzero(halves)) if np.count_nonzero(halves) else _NOTHING_SPECIAL
         return Rendered(rows, packets, special)
 
     def receive(self, rows: Rows, batch: Bytes, lengths: npt.NDArray[np.int64], slot: int, now_ns: int) -> None:
@@ -92,7 +92,7 @@ class Tick:
         reject[(kind < 0) & (reject == 0)] = RejectReason.BAD_PAYLOAD_TYPE
         reject[~t.receiving[rows]] = RejectReason.NOT_RECEIVING
         usual = (reject == 0) & (kind < EVENT) & (headers.payload_offset == packet.HEADER)
-        if not usual.all():
+        if np.count_nonzero(usual) < len(rows):
             keep = self._sort_out(rows, batch, headers, kind)
             rows, batch, kind = rows[keep], batch[keep], kind[keep]
             headers = headers.only(keep)
@@ -101,13 +101,13 @@ class Tick:
         size = headers.payload_length.astype(np.intp)
         payload = batch[:, packet.HEADER : packet.HEADER + int(size.max())]
         a_law = kind == PCMA
-        if a_law.any():
+        if np.count_nonzero(a_law):
             payload[a_law] = g711.ALAW_TO_MULAW[payload[a_law]]
         written = t.ring.write(rows, headers.timestamp, payload, size)
         t.packets_received[rows] += np.uint64(1)
         t.bytes_received[rows] += size.astype(np.uint64)
         t.last_packet_ns[rows] = now_ns
-        if written.resync.any():
+        if np.count_nonzero(written.resync):
             which = np.flatnonzero(written.resync)
             self._place(rows[which], written.position[which], slot, now_ns)
 
@@ -118,9 +118,15 @@ class Tick:
         rows = rows[t.ring.started[rows]]
         if not len(rows):
             return False
+        begun = t.ring.begun(rows)
+        if np.count_nonzero(begun) < len(rows):
+            t.ring.advance(rows[~begun])
+            rows = rows[begun]
+            if not len(rows):
+                return False
         plane = t.plane
         frames, missing = t.ring.read(rows)  # (k, 160), (k, 2)
-        if missing.any():
+        if np.count_nonzero(missing):
             frames[np.repeat(missing, FRAME // 2, axis=1)] = g711.MU_SILENCE
             t.frames_concealed[rows] += missing.all(axis=1)
         head = plane.uplink_head[rows]
