@@ -57,6 +57,14 @@ class Reinvited(Event, frozen=True):
     sdp: str | None
 
 
+class Updated(Event, frozen=True):
+    """An UPDATE with an offer, already answered with `answer`: the stack gives no time to ask. Nothing owed."""
+
+    dialog: int
+    sdp: str
+    answer: str
+
+
 class Answered(Event, frozen=True):
     """Our outbound INVITE: a provisional (sdp may be early media) or the 200."""
 
@@ -170,5 +178,16 @@ class Shutdown(Command, frozen=True):
     """End every dialog and stop; the process exits by itself."""
 
 
-AnyEvent = AgentReady | Invited | Acknowledged | Reinvited | Answered | Ended | InfoReceived | Referred | AgentCounters
+AnyEvent = (
+    AgentReady
+    | Invited
+    | Acknowledged
+    | Reinvited
+    | Updated
+    | Answered
+    | Ended
+    | InfoReceived
+    | Referred
+    | AgentCounters
+)
 AnyCommand = Ring | Accept | Reject | Hangup | Dial | Offer | Refer | SetReadiness | Shutdown
