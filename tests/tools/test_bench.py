@@ -112,10 +112,8 @@ def test_a_plan_with_hold_needs_legs_for_the_calls_that_are_up_together() -> Non
 @pytest.mark.parametrize(
     ("line", "role"),
     [
-        (["python", "-m", "gateway.sip.agent"], "sip"),
-        (["glotgate-rtp"], "rtp"),
-        (["python", "-c", "from gateway.app import main", "controller"], "controller"),
-        (["glotgate", "process=sessions"], "sessions"),
+        (["python", "-P", "-m", "gateway.app", "sip", "--parent", "7", "--fd=rtp=5"], "sip"),
+        (["/srv/sip/.venv/bin/python", "-m", "gateway.app", "controller"], "controller"),
         (["python", "-m", "http.server"], None),
     ],
 )

@@ -44,7 +44,8 @@ def media_range(legs: int) -> dict[str, int]:
 
 def configuration(folder: Path, *, capacity: int, changes: dict[str, Any] | None = None) -> dict[str, Any]:
     """A daemon that listens on loopback only, on ports nobody uses. changes: sections merged over it."""
-    sip, admin, sessions = free_port(socket.SOCK_DGRAM), free_port(), free_port()
+    sip = free_port(socket.SOCK_DGRAM)
+    admin, sessions, stream = free_port(), free_port(), free_port()
     base: dict[str, Any] = {
         "sip": {"bind": [{"transport": "udp", "address": f"{HOST}:{sip}"}], "advertise": HOST},
         "media": {
@@ -56,6 +57,7 @@ def configuration(folder: Path, *, capacity: int, changes: dict[str, Any] | None
         "sessions": {
             "mode": "embedded",
             "bind": f"{HOST}:{sessions}",
+            "stream_bind": f"{HOST}:{stream}",
             "database": f"sqlite:///{folder / 'sessions.db'}",
             "data_dir": str(folder),
         },

@@ -28,13 +28,8 @@ def descendants(pid: int) -> list[int]:
 
 
 def role_of(command_line: list[str]) -> str | None:
-    """The role that a command line names, by a whole argument or the last part of a dotted or dashed one."""
-    for argument in command_line:
-        words = set(argument.replace("-", ".").replace("=", ".").replace(":", ".").split(".")) | {argument}
-        for role in ROLES[1:]:
-            if role in words:
-                return role
-    return None
+    """The role that a command line names as one of its arguments."""
+    return next((argument for argument in command_line if argument in ROLES[1:]), None)
 
 
 def roles(supervisor: int) -> dict[str, int]:
@@ -43,10 +38,9 @@ def roles(supervisor: int) -> dict[str, int]:
     for pid in descendants(supervisor):
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
         except OSError:
             continue
-        role = role_of([name]) or role_of(line)
+        role = role_of(line)
         if role is not None:
             found.setdefault(role, pid)
     return found

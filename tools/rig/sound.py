@@ -1,0 +1,94 @@
+"""Sound as numpy arrays: files, synthesis, levels, and whether two recordings hold the same speech.
+
+Samples are float32 in -1…1 at 8000 Hz. Pure but for the two functions that read and write WAV files and the
+one that runs the speech synthesizer.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import correlate, resample_poly
+
+RATE = 8000
+Samples = npt.NDArray[np.float32]
+
+
+def read_wav(path: Path) -> Samples:
+    """A 16-bit PCM file, its first channel, brought to 8000 Hz."""
+    with wave.open(str(path), "rb") as file:
+        if file.getsampwidth() != 2:
+            raise ValueError(f"{path} is not 16-bit PCM")
+        data = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+        samples = data.reshape(-1, file.getnchannels())[:, 0].astype(np.float32) / 32768
+        rate = file.getframerate()
+    if rate == RATE or samples.size == 0:
+        return samples
+    common = int(np.gcd(rate, RATE))
+    return np.asarray(resample_poly(samples, RATE // common, rate // common), dtype=np.float32)
+
+
+def write_wav(path: Path, samples: Samples) -> None:
+    """16-bit PCM, one channel, 8000 Hz."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes())
+
+
+def speak(text: str, scratch: Path, voice: str = "en-us", words_per_minute: int = 150) -> Samples:
+    """The text as espeak-ng speaks it, without the silence around it, at -3 dB of full scale."""
+    command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "-w", str(scratch), text]
+    subprocess.run(command, check=True, capture_output=True)
+    samples = read_wav(scratch)
+    loud = np.flatnonzero(np.abs(samples) > 0.01)
+    if loud.size == 0:
+        raise ValueError(f"the synthesizer said nothing for {text!r}")
+    samples = samples[loud[0] : loud[-1] + 1]
+    return np.asarray(samples * (0.7 / np.abs(samples).max()), dtype=np.float32)
+
+
+def silence(seconds: float) -> Samples:
+    return np.zeros(int(seconds * RATE), np.float32)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An utterance within a recording. start_s: where it begins; likeness: 1 is the same signal, 0 has nothing
+    to do with it (normalized cross-correlation); snr_db: of what was found against the utterance itself."""
+
+    start_s: float
+    likeness: float
+    snr_db: float
+
+
+def find(utterance: Samples, recording: Samples, after_s: float = 0.0) -> Placed:
+    """Where in the recording, from `after_s` on, the utterance is found best."""
+    start = int(after_s * RATE)
+    part = recording[start:].astype(np.float64)
+    wanted = utterance.astype(np.float64)
+    if part.size < wanted.size:
+        part = np.pad(part, (0, wanted.size - part.size))
+    products = correlate(part, wanted, mode="valid", method="fft")
+    sums = np.concatenate(([0.0], np.cumsum(part**2)))
+    energy = sums[wanted.size :] - sums[: -wanted.size]
+    # Where there is next to nothing, chance would be divided by nothing.
+    floor = 1e-4 * float(wanted @ wanted)
+    scores = products / np.sqrt(np.maximum(energy, floor) * float(wanted @ wanted))
+    at = int(np.argmax(scores))
+    found = part[at : at + wanted.size]
+    gain = float(found @ wanted) / float(wanted @ wanted)
+    noise = found - gain * wanted
+    ratio = gain * gain * float(wanted @ wanted) / max(float(noise @ noise), 1e-12)
+    return Placed((start + at) / RATE, float(scores[at]), float(10 * np.log10(max(ratio, 1e-12))))
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    return np.concatenate(parts) if parts else silence(0)
