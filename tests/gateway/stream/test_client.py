@@ -102,7 +102,6 @@ async def test_what_is_kept_is_bounded() -> None:
         rig.client.stop()
 
 
-@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013])
 @coroutine
 async def test_session_ended_ends_it() -> None:
     async with Server().run() as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import picows
+import pytest
 
 from gateway.config import Reconnect
 from gateway.stream import messages
@@ -26,6 +27,7 @@ async def test_a_clean_close_is_not_opened_again() -> None:
         assert len(server.peers) == 1
 
 
+@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013])
 def test_other_closes_are_opened_again(code: int) -> None:
     @coroutine
     async def story() -> None:
