@@ -36,6 +36,7 @@ LATE_RUN: Final = 5
 BEHIND: Final = 3 * 8000
 
 _EMPTY: Final = -1
+_SILENCE: Final = 0xFF  # mu-law zero
 _WHOLE: Final = (1 << BLOCK) - 1
 _FRAME_OFFSETS = np.arange(FRAME, dtype=np.int64)
 
@@ -82,23 +83,34 @@ class JitterRing:
             gone = set(rows.tolist())
             self._partial = {key: value for key, value in self._partial.items() if key[0] not in gone}
 
-    def write(self, rows: Rows, timestamps: npt.NDArray[np.uint32], payload: Bytes, lengths: Rows) -> Written:
+    def write(
+        self,
+        rows: Rows,
+        timestamps: npt.NDArray[np.uint32],
+        payload: Bytes,
+        lengths: Rows,
+        restarted: Mask | None = None,
+    ) -> Written:
         """Store a batch of packets, at most one per row.
 
-        timestamps (k,) u32 · payload (k, width) mu-law, samples from column 0 · lengths (k,) samples.
+        timestamps (k,) u32 · payload (k, width) mu-law, samples from column 0 · lengths (k,) samples ·
+        restarted (k,): this packet is of another stream than the one before it, whatever its timestamp.
         """
         position = self._position[rows] + (timestamps - self._timestamp[rows]).view(np.int32)
         ahead = position - self.cursor[rows]
         late = ahead + lengths <= 0
-        resync = ~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND)
+        jump = ~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND)
+        if restarted is not None:
+            jump |= restarted
+        resync = jump
         if np.count_nonzero(late):
             self._late_run[rows] = np.where(late, self._late_run[rows] + 1, 0)
-            resync |= self._late_run[rows] >= LATE_RUN
+            resync = jump | (self._late_run[rows] >= LATE_RUN)
             late &= ~resync
         else:
             self._late_run[rows] = 0
-        if np.count_nonzero(resync):
-            position = self._restart(rows, position, ahead, resync)
+        if np.count_nonzero(jump):
+            position = self._restart(rows, position, jump)
         self._timestamp[rows] = timestamps
         self._position[rows] = position
         self.newest[rows] = np.maximum(self.newest[rows], position + lengths)
@@ -106,10 +118,14 @@ class JitterRing:
         return Written(position, late, duplicate, resync)
 
     def place(self, rows: Rows, position: Positions, lead: Positions) -> None:
-        """Put the cursor `lead` samples before `position` (k,): the stream starts, or starts again."""
+        """Put the cursor `lead` samples before `position` (k,): the stream starts, or starts again.
+
+        Media time begins with the first start and goes on without a jump at the others.
+        """
         fresh = ~self.started[rows]
-        self.cursor[rows] = position - lead
-        self.origin[rows[fresh]] = position[fresh]
+        cursor = position - lead
+        self.origin[rows] = np.where(fresh, position, self.origin[rows] + cursor - self.cursor[rows])
+        self.cursor[rows] = cursor
         self.started[rows] = True
         self._late_run[rows] = 0
 
@@ -161,6 +177,25 @@ class JitterRing:
         index = (self.cursor[rows][:, None] + _FRAME_OFFSETS) % RING
         self._flat[index + (rows * RING)[:, None]] = frames
 
+    def position_of(self, row: int, timestamp: int) -> int:
+        """Where a timestamp of the present stream stands."""
+        away = (timestamp - int(self._timestamp[row])) & 0xFFFFFFFF
+        return int(self._position[row]) + (away - ((away & 0x80000000) << 1))
+
+    def silence(self, row: int, timestamp: int, count: int) -> None:
+        """Make this span silent, whatever stands or will come there: a key's tone is never left in the audio.
+
+        Whole blocks, from the one that holds the first sample to the one that holds the last.
+        """
+        if not self.started[row]:
+            return
+        position = self.position_of(row, timestamp)
+        begin = max(position, int(self.cursor[row])) // BLOCK
+        end = min(position + count, int(self.cursor[row]) + AHEAD)
+        for number in range(begin, -(-end // BLOCK)):
+            self.audio[row, number % BLOCKS] = _SILENCE
+            self.tag[row, number % BLOCKS] = number
+
     def advance(self, rows: Rows) -> None:
         """One frame on."""
         self.cursor[rows] += FRAME
@@ -173,14 +208,12 @@ class JitterRing:
         """Media time of each cursor, in ms since the stream began."""
         return (self.cursor[rows] - self.origin[rows]) // 8
 
-    def _restart(self, rows: Rows, position: Positions, ahead: Positions, resync: Mask) -> Positions:
+    def _restart(self, rows: Rows, position: Positions, jump: Mask) -> Positions:
         """New positions where the old mapping of timestamps no longer holds.
 
-        A path that became longer keeps the mapping (only the cursor moves); a first packet and a jump of
-        the sender's clock begin at a block boundary ahead of all that was ever written, so that old tags
-        can not be mistaken for new audio.
+        A first packet, another stream and a jump of the sender's clock begin at a block boundary ahead of all
+        that was ever written, so that old tags can not be mistaken for new audio.
         """
-        jump = resync & (~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND))
         beyond = np.maximum(self.newest[rows], self.cursor[rows]) + RING
         return np.where(jump, (beyond + BLOCK - 1) // BLOCK * BLOCK, position)
 

@@ -13,10 +13,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from rtp.conceal import Concealer
+from rtp.errors import RejectReason
 from rtp.jitter import JitterRing
 from rtp.mix import Mixer
 from rtp.plane import Plane
 from rtp.playout import Playout
+from rtp.reception import Reception
 from rtp.settings import Settings
 
 Rows = npt.NDArray[np.intp]
@@ -39,6 +42,9 @@ class Table:
         self.ring = JitterRing(n)
         self.playout = Playout(plane, settings.lead_ms)
         self.mixer = Mixer(n)
+        self.reception = Reception(n)
+        self.concealer = Concealer(n)
+        self.rejected = np.zeros(len(RejectReason), np.uint64)  # packets of all legs, by reason
 
         self.generation = np.zeros(n, np.uint64)  # 0: free
         self.configured_ns = np.zeros(n, np.int64)  # 0: not yet
@@ -52,6 +58,8 @@ class Table:
         self.sequence = np.zeros(n, np.uint16)  # of the next packet
         self.timestamp = np.zeros(n, np.uint32)  # of the next packet
         self.ssrc = np.zeros(n, np.uint32)
+        self.dtmf_type = np.zeros(n, np.uint8)  # payload type of our telephone events
+        self.dialling = np.zeros(n, np.bool_)  # digits are being sent
         self.marker = np.zeros(n, np.uint8)  # 1: the next packet begins a talkspurt (RFC 3551 §4.1)
 
         self.accept = np.full((n, 128), NOT_ACCEPTED, np.int8)  # (legs, payload type)
@@ -59,8 +67,10 @@ class Table:
         stats = plane.stats
         self.first_packet_ns = stats["first_packet_ns"]
         self.last_packet_ns = stats["last_packet_ns"]
-        self.packets_received = stats["packets_received"]
         self.bytes_received = stats["bytes_received"]
+        self.packets_late = stats["packets_late"]
+        self.packets_bad = stats["packets_bad"]
+        self.packets_bad_payload = stats["packets_bad_payload"]
         self.packets_sent = stats["packets_sent"]
         self.frames_up = stats["frames_up"]
         self.frames_concealed = stats["frames_concealed"]
@@ -83,6 +93,8 @@ class Table:
         self.ring.reset(rows)
         self.playout.reset(rows)
         self.mixer.reset(rows)
+        self.reception.reset(rows)
+        self.concealer.reset(rows)
         for column in _CLEARED:
             getattr(self, column)[row] = 0
         self.slot[row] = NO_SLOT
@@ -111,6 +123,13 @@ class Table:
         self.open_count -= 1
         self._free.append(row)
 
+    def comfort_noise(self, row: int, payload: npt.NDArray[np.uint8]) -> None:
+        """The sender falls silent by agreement (RFC 3389) and says how its silence sounds."""
+
+    def publish(self, rows: Rows) -> None:
+        """Bring the statistics of these rows on the plane up to date."""
+        self.reception.export(self.plane.stats, rows)
+
     def holds(self, row: int, generation: int) -> bool:
         """Whether this leg is still the row's."""
         return 0 <= row < self.capacity and generation != 0 and int(self.generation[row]) == generation
@@ -136,4 +155,4 @@ class Table:
         return min(candidates, key=lambda slot: len(self.rows_of_slot[slot]))
 
 
-_CLEARED: Final = ("configured_ns", "sending", "receiving", "payload_type", "law", "halves")
+_CLEARED: Final = ("configured_ns", "sending", "receiving", "payload_type", "law", "halves", "dialling")

@@ -14,16 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from rtp import g711, packet
-from rtp.errors import RejectReason
-from rtp.plane import FRAME, UPLINK_FRAMES
+from rtp.conceal import HISTORY
+from rtp.errors import IS_BAD, RejectReason
+from rtp.plane import CONCEALED, FRAME, UPLINK_FRAMES
+from rtp.seldom import Seldom
+from rtp.settings import Settings
 from rtp.table import EVENT, NO_SLOT, PCMA, Table
 
 Rows = npt.NDArray[np.intp]
 Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 
 FRAME_MS: Final = 20
 #: A configured leg without packets starts its clock after this: somebody has to speak first through a NAT.
 START_NS: Final = 100_000_000
+#: Statistics that are kept elsewhere than on the plane are brought there this often (half a second).
+PUBLISH_FRAMES: Final = 25
 
 
 class Rendered(NamedTuple):
@@ -40,12 +46,13 @@ _NOTHING_SPECIAL: Final[dict[int, list[bytes]]] = {}
 class Tick:
     """The phases of a slot over one table. Preallocates; raises nothing on input."""
 
-    def __init__(self, table: Table, delay_start_ms: int) -> None:
+    def __init__(self, table: Table, seldom: Seldom, settings: Settings) -> None:
         n = table.capacity
         self.table = table
-        self.rejected = np.zeros(len(RejectReason), np.uint64)  # packets by reason
-        self._start_ms = delay_start_ms
+        self._seldom = seldom
+        self._start_ms = settings.jitter_start_ms
         self._slot_ms = FRAME_MS // table.slots
+        self._captured = [0] * table.slots
         self._packets = np.zeros((n, packet.HEADER + FRAME), np.uint8)
 
     def render(self, slot: int) -> Rendered:
@@ -76,8 +83,11 @@ class Tick:
         t.sequence[rows] = sequence + np.uint16(1)
         t.marker[rows] = 0
         t.packets_sent[rows] += np.uint64(1)
-        halves = t.halves[rows]
-        special = self._halve(rows, packets, np.flatnonzero(halves)) if np.count_nonzero(halves) else _NOTHING_SPECIAL
+        special = _NOTHING_SPECIAL
+        if np.count_nonzero(t.halves[rows]):
+            special = self._halve(rows, packets, np.flatnonzero(t.halves[rows]))
+        if np.count_nonzero(t.dialling[rows]):
+            special = special | self._seldom.instead(rows, packets, np.flatnonzero(t.dialling[rows]))
         return Rendered(rows, packets, special)
 
     def receive(self, rows: Rows, batch: Bytes, lengths: npt.NDArray[np.int64], slot: int, now_ns: int) -> None:
@@ -89,56 +99,78 @@ class Tick:
         headers = packet.parse(batch, lengths)
         kind = t.accept[rows, headers.payload_type]
         reject = headers.reject
-        reject[(kind < 0) & (reject == 0)] = RejectReason.BAD_PAYLOAD_TYPE
-        reject[~t.receiving[rows]] = RejectReason.NOT_RECEIVING
-        usual = (reject == 0) & (kind < EVENT) & (headers.payload_offset == packet.HEADER)
-        if np.count_nonzero(usual) < len(rows):
-            keep = self._sort_out(rows, batch, headers, kind)
-            rows, batch, kind = rows[keep], batch[keep], kind[keep]
-            headers = headers.only(keep)
-            if not len(rows):
+        usual = (reject == 0) & (kind >= 0) & (kind < EVENT) & (headers.payload_offset == packet.HEADER)
+        usual &= t.receiving[rows]
+        restarted = None
+        if np.count_nonzero(usual) == len(rows):
+            arrival = t.reception.update(rows, headers.sequence, headers.timestamp, headers.ssrc, now_ns)
+            reject[:], restarted = arrival.reject, arrival.restarted
+        if restarted is None or np.count_nonzero(reject):
+            keep, restarted = self._sort_out(rows, batch, lengths, headers, kind, restarted, now_ns)
+            if not len(keep):
                 return
+            rows, batch, kind, headers = rows[keep], batch[keep], kind[keep], headers.only(keep)
         size = headers.payload_length.astype(np.intp)
         payload = batch[:, packet.HEADER : packet.HEADER + int(size.max())]
         a_law = kind == PCMA
         if np.count_nonzero(a_law):
             payload[a_law] = g711.ALAW_TO_MULAW[payload[a_law]]
-        written = t.ring.write(rows, headers.timestamp, payload, size)
-        t.packets_received[rows] += np.uint64(1)
+        written = t.ring.write(rows, headers.timestamp, payload, size, restarted)
         t.bytes_received[rows] += size.astype(np.uint64)
         t.last_packet_ns[rows] = now_ns
+        if np.count_nonzero(written.late):
+            t.packets_late[rows[written.late]] += np.uint64(1)
         if np.count_nonzero(written.resync):
             which = np.flatnonzero(written.resync)
             self._place(rows[which], written.position[which], slot, now_ns)
 
-    def capture(self, slot: int) -> bool:
+    def capture(self, slot: int, now_ns: int) -> bool:
         """One frame of each leg of the slot to the uplink; whether there were any."""
         t = self.table
         rows = t.rows_of_slot[slot]
         rows = rows[t.ring.started[rows]]
-        if not len(rows):
-            return False
         begun = t.ring.begun(rows)
         if np.count_nonzero(begun) < len(rows):
             t.ring.advance(rows[~begun])
             rows = rows[begun]
-            if not len(rows):
-                return False
+        if not len(rows):
+            return False
         plane = t.plane
         frames, missing = t.ring.read(rows)  # (k, 160), (k, 2)
-        if np.count_nonzero(missing):
-            frames[np.repeat(missing, FRAME // 2, axis=1)] = g711.MU_SILENCE
-            t.frames_concealed[rows] += missing.all(axis=1)
+        holes = missing.any(axis=1) | t.concealer.active[rows]
+        flags = np.zeros(len(rows), np.uint8)
+        if np.count_nonzero(holes):
+            which = np.flatnonzero(holes)
+            frames[which] = self._conceal(rows[which], frames[which], missing[which])
+            whole = missing.all(axis=1)
+            t.frames_concealed[rows] += whole
+            flags[whole] |= CONCEALED
         head = plane.uplink_head[rows]
         at = (head % UPLINK_FRAMES).astype(np.intp)
         plane.uplink[rows, at] = frames
         plane.uplink_sequence[rows, at] = head
         plane.uplink_timestamp_ms[rows, at] = t.ring.media_time_ms(rows)
-        plane.uplink_flags[rows, at] = 0
+        plane.uplink_flags[rows, at] = flags
         t.ring.advance(rows)
         t.frames_up[rows] += np.uint64(1)
         plane.uplink_head[rows] = head + np.uint64(1)  # last: the reader looks here first
+        self._captured[slot] += 1
+        if self._captured[slot] % PUBLISH_FRAMES == 0:
+            t.publish(rows)
         return True
+
+    def _conceal(self, rows: Rows, frames: Bytes, missing: Mask) -> Bytes:
+        """Fill what is missing of these legs' frames, and let the ring remember what was really played."""
+        t = self.table
+        cursor = t.ring.cursor[rows]
+        history = g711.MU_TO_LINEAR[t.ring.samples(rows, cursor - HISTORY, HISTORY)]
+        future = g711.MU_TO_LINEAR[t.ring.frames(rows, cursor + FRAME)]
+        ahead = t.ring.valid(rows, cursor + FRAME, 2)
+        noise = np.zeros((len(rows), FRAME), np.float32)
+        linear = t.concealer.process(rows, g711.MU_TO_LINEAR[frames], missing, history, future, ahead, noise)
+        coded = g711.LINEAR_TO_MU[linear.view(np.uint16)]
+        t.ring.overwrite(rows, coded)
+        return coded
 
     def packet_views(self) -> list[memoryview]:
         """Row i of what `render` returns, as something that a socket sends."""
@@ -197,16 +229,53 @@ class Tick:
         frames[which] = t.mixer.mix(listeners, frames[which], playing[which], t.generation, originals, sources)
         return frames
 
-    def _sort_out(self, rows: Rows, batch: Bytes, headers: packet.Headers, kind: npt.NDArray[np.int8]) -> Rows:
-        """Count what is refused, take events aside, move payloads behind long headers to where they belong."""
+    def _sort_out(
+        self,
+        rows: Rows,
+        batch: Bytes,
+        lengths: npt.NDArray[np.int64],
+        headers: packet.Headers,
+        kind: npt.NDArray[np.int8],
+        restarted: Mask | None,
+        now_ns: int,
+    ) -> tuple[Rows, Mask]:
+        """The entries that carry audio to be played, and which of them restart their stream.
+
+        Counts what is refused, hands over what is not audio, and moves payloads behind long headers to where
+        they are expected. restarted: None when `Reception` has not seen the batch yet.
+        """
         t = self.table
-        bad = np.flatnonzero(headers.reject)
-        np.add.at(self.rejected, headers.reject[bad], np.uint64(1))
-        t.plane.stats["packets_bad"][rows[bad]] += np.uint64(1)
-        types = bad[headers.reject[bad] == RejectReason.BAD_PAYLOAD_TYPE]
-        t.plane.stats["packets_bad_payload"][rows[types]] += np.uint64(1)
-        keep = np.flatnonzero((headers.reject == 0) & (kind < EVENT))
-        for i in keep[headers.payload_offset[keep] != packet.HEADER].tolist():
-            begin, size = int(headers.payload_offset[i]), int(headers.payload_length[i])
-            batch[i, packet.HEADER : packet.HEADER + size] = batch[i, begin : begin + size].copy()
-        return keep
+        reject = headers.reject
+        if restarted is None:
+            reject[(kind < 0) & (reject == 0)] = RejectReason.BAD_PAYLOAD_TYPE
+            reject[~t.receiving[rows] & (reject == 0)] = RejectReason.NOT_RECEIVING
+            good = np.flatnonzero(reject == 0)
+            restarted = np.zeros(len(rows), np.bool_)
+            arrival = t.reception.update(
+                rows[good],
+                headers.sequence[good],
+                headers.timestamp[good],
+                headers.ssrc[good],
+                now_ns,
+                timed=kind[good] < EVENT,  # events repeat their timestamp
+            )
+            reject[good], restarted[good] = arrival.reject, arrival.restarted
+        bad = np.flatnonzero(reject)
+        if len(bad):
+            np.add.at(t.rejected, reject[bad], np.uint64(1))
+            t.packets_bad[rows[bad]] += IS_BAD[reject[bad]]
+            t.packets_bad_payload[rows[bad]] += reject[bad] == RejectReason.BAD_PAYLOAD_TYPE
+        aside = np.flatnonzero(((reject == 0) & (kind >= EVENT)) | (reject == RejectReason.RTCP))
+        if len(aside):
+            self._seldom.take(rows[aside], batch[aside], lengths[aside], headers.only(aside), kind[aside], now_ns)
+        keep = np.flatnonzero((reject == 0) & (kind < EVENT) & (headers.payload_length > 0))
+        moved = keep[headers.payload_offset[keep] != packet.HEADER]
+        if len(moved):
+            _move_payloads(batch, moved, headers)
+        return keep, restarted[keep]
+
+
+def _move_payloads(batch: Bytes, which: Rows, headers: packet.Headers) -> None:
+    """Behind a CSRC list or an extension: shift each such row so that its payload begins at octet 12."""
+    index = np.arange(batch.shape[1] - packet.HEADER) + headers.payload_offset[which][:, None]
+    batch[which, packet.HEADER :] = batch[which[:, None], np.minimum(index, batch.shape[1] - 1)]
