@@ -1,0 +1,302 @@
+"""The SIP stack: the only import of pjsua2, driven by one thread.
+
+pjsua2 signals and does not carry media: its media transport is the loop transport, which opens no
+socket, and every SDP that leaves is the listener's. It runs without threads of its own. Its callbacks
+only pass on what happened (`stack.Listener`); a Call object is kept until its last callback is over and
+deleted on this thread, after the poll. What a message may be, what a command means and what an SDP says
+is decided elsewhere: here is only how pjsua2 is told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import Any, Final
+
+import pjsua2 as pj
+
+from gateway.sip import headers
+from gateway.sip.dialogs import Dialog, State
+from gateway.sip.stack import Listener, Listening, Phase, Progress, StackError, StackOptions
+
+#: pjsip's log levels: 1 errors, 2 warnings; what is above is for pjsip's developers.
+LOG_LEVEL: Final = 2
+TRANSPORTS: Final = {
+    ("udp", False): pj.PJSIP_TRANSPORT_UDP,
+    ("udp", True): pj.PJSIP_TRANSPORT_UDP6,
+    ("tcp", False): pj.PJSIP_TRANSPORT_TCP,
+    ("tcp", True): pj.PJSIP_TRANSPORT_TCP6,
+}
+PHASES: Final = {
+    pj.PJSIP_INV_STATE_EARLY: Phase.EARLY,
+    pj.PJSIP_INV_STATE_CONNECTING: Phase.ACCEPTED,
+    pj.PJSIP_INV_STATE_CONFIRMED: Phase.CONFIRMED,
+    pj.PJSIP_INV_STATE_DISCONNECTED: Phase.OVER,
+}
+
+
+def guarded(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """A callback whose defect is told: an exception must not unwind through the C stack."""
+
+    @wraps(method)
+    def call(self: Any, prm: Any) -> None:
+        try:
+            method(self, prm)
+        except Exception as error:
+            self.listener.faulted(method.__name__, error)
+
+    return call
+
+
+def checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose pj.Error becomes the border's."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except pj.Error as error:
+            raise StackError(f"{error.title}: {error.reason}") from error
+
+    return call
+
+
+class LogWriter(pj.LogWriter):  # type: ignore[misc]
+    def __init__(self, listener: Listener) -> None:
+        super().__init__()
+        self.listener = listener
+
+    @guarded
+    def write(self, entry: Any) -> None:
+        self.listener.logged(entry.level, headers.one_line(entry.msg, 400))
+
+
+class Account(pj.Account):  # type: ignore[misc]
+    """The one local account: every INVITE outside a dialog comes here."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self.agent = agent
+        self.listener = agent.listener
+
+    @guarded
+    def onIncomingCall(self, prm: Any) -> None:
+        call = Call(self.agent, Dialog(0, "", State.INVITED), prm.callId)
+        self.listener.invited(call, prm.rdata.wholeMsg, prm.rdata.srcAddress)
+
+
+class Call(pj.Call):  # type: ignore[misc]
+    """A call of pjsua2's with our dialog."""
+
+    def __init__(self, agent: Agent, dialog: Dialog, call_id: int = pj.PJSUA_INVALID_ID) -> None:
+        super().__init__(agent.account, call_id)
+        self.agent = agent
+        self.listener = agent.listener
+        self.dialog = dialog
+        self.deadline_s = 0.0
+        agent.hold(self)
+
+    @checked
+    def respond(self, code: int, reason: str = "", headers: dict[str, str] | None = None, sdp: str = "") -> None:
+        self.answer(_operation(code, reason, headers, sdp))
+
+    @checked
+    def close(self, headers: dict[str, str]) -> None:
+        self.hangup(_operation(headers_=headers))
+
+    @checked
+    def reoffer(self) -> None:
+        self.reinvite(_operation())
+
+    @checked
+    def transfer(self, target: str) -> None:
+        self.xfer(target, _operation())
+
+    @guarded
+    def onCallState(self, prm: Any) -> None:
+        info = self.getInfo()
+        phase = PHASES.get(info.state)
+        if phase is Phase.OVER:
+            self.agent.release(self)
+        if phase:
+            self.listener.progressed(self, Progress(phase, info.lastStatusCode, info.lastReason, _raw(prm.e)))
+
+    @guarded
+    def onCallSdpCreated(self, prm: Any) -> None:
+        prm.sdp.wholeSdp = self.listener.description(self, bool(prm.remSdp.wholeSdp)) or prm.sdp.wholeSdp
+
+    @guarded
+    def onCallRxReinvite(self, prm: Any) -> None:
+        if self.listener.reinvited(self, prm.rdata.wholeMsg):
+            prm.isAsync = True
+        else:
+            prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
+
+    @guarded
+    def onCallRxOffer(self, prm: Any) -> None:
+        """Of an UPDATE, since re-INVITEs are taken above; pjsip wants it answered before it returns."""
+        if not self.listener.updated(self, prm.offer.wholeSdp):
+            prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
+
+    @guarded
+    def onDtmfEvent(self, prm: Any) -> None:
+        self.listener.digit(self, prm.digit, prm.duration)
+
+    @guarded
+    def onCallTransferRequest(self, prm: Any) -> None:
+        prm.statusCode = pj.PJSIP_SC_DECLINE  # pjsua would dial by itself
+        self.listener.referred(self, prm.dstUri)
+
+
+class Agent:
+    """pjsua2 as a `stack.Stack`. One for a process: the library is a singleton."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.account: Account
+        self._endpoint = pj.Endpoint()
+        self._live: set[Call] = set()
+        self._released: list[Call] = []
+        self._descriptors: set[int] = set()
+        self._gate = getattr(pj, "setReadiness", None)
+
+    @checked
+    def start(self, options: StackOptions) -> Listening:
+        before = _event_polls()
+        with _silence():  # it greets on standard output before it can be told not to
+            self._endpoint.libCreate()
+        built = pj.EpConfig().uaConfig.maxCalls
+        self._endpoint.libInit(self._endpoint_config(min(built, options.max_calls)))
+        addresses = [self._bind(options, *bind) for bind in options.binds]
+        self._endpoint.libStart()
+        self._endpoint.audDevManager().setNoDev()
+        self._descriptors = _event_polls() - before
+        self.account = Account(self)
+        self.account.create(_account_config(options.advertise or options.binds[0][1]))
+        version = self._endpoint.libVersion()
+        return Listening(addresses, version.full, built)
+
+    def _endpoint_config(self, max_calls: int) -> Any:
+        config = pj.EpConfig()
+        user_agent, media, log = config.uaConfig, config.medConfig, config.logConfig
+        user_agent.threadCnt = 0
+        user_agent.mainThreadOnly = True
+        user_agent.maxCalls = max_calls
+        user_agent.userAgent = "glotgate"
+        user_agent.mwiUnsolicitedEnabled = False
+        user_agent.natTypeInSdp = 0
+        media.clockRate = media.sndClockRate = 8000
+        media.threadCnt = 0
+        media.hasIoqueue = False  # one event descriptor for all, and nothing of the media's to poll
+        media.noVad = True
+        log.msgLogging = 0
+        log.level = log.consoleLevel = LOG_LEVEL
+        log.decor = 0
+        log.writer = LogWriter(self.listener).__disown__()  # the endpoint deletes it
+        return config
+
+    def _bind(self, options: StackOptions, transport: str, host: str, port: int) -> str:
+        config = pj.TransportConfig()
+        config.boundAddress, config.port, config.publicAddress = host, port, options.advertise
+        number = self._endpoint.transportCreate(TRANSPORTS[transport, ":" in host], config)
+        return f"{transport} {self._endpoint.transportGetInfo(number).localAddress}"
+
+    def descriptors(self) -> set[int]:
+        return self._descriptors
+
+    def poll(self, timeout_ms: int) -> None:
+        self._endpoint.libHandleEvents(timeout_ms)
+        self._released.clear()
+
+    @checked
+    def dial(self, dialog: Dialog, uri: str, headers: dict[str, str]) -> Call:
+        call = Call(self, dialog)
+        try:
+            call.makeCall(uri, _operation(headers_=headers))
+        except pj.Error:
+            self.release(call)
+            raise
+        return call
+
+    def set_readiness(self, ready: bool, retry_after_s: int) -> None:
+        if self._gate:
+            self._gate(ready, retry_after_s)
+
+    @checked
+    def stop(self) -> None:
+        self._live.clear()
+        self._released.clear()
+        self._endpoint.libDestroy(pj.PJSUA_DESTROY_NO_NETWORK)
+
+    def hold(self, call: Call) -> None:
+        """Keep a call referenced: pjsua2 calls into it as long as it lives."""
+        self._live.add(call)
+
+    def release(self, call: Call) -> None:
+        """Let go of a call that is over; it is deleted after the poll, outside its callback."""
+        self._live.discard(call)
+        self._released.append(call)
+
+
+def _account_config(host: str) -> Any:
+    config = pj.AccountConfig()
+    config.idUri = f"sip:glotgate@[{host}]" if ":" in host else f"sip:glotgate@{host}"
+    media, nat, calls = config.mediaConfig, config.natConfig, config.callConfig
+    media.useLoopMedTp = True  # no socket per call
+    media.enableLoopback = False
+    media.lockCodecEnabled = False
+    media.srtpUse = pj.PJMEDIA_SRTP_OPTIONAL  # with it off, RTP/SAVP is refused before anybody is asked
+    media.srtpSecureSignaling = 0
+    media.ipv6Use = pj.PJSUA_IPV6_ENABLED
+    nat.contactRewriteUse = nat.viaRewriteUse = nat.sdpNatRewriteUse = nat.sipOutboundUse = 0
+    nat.udpKaIntervalSec = 0
+    calls.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
+    calls.prackUse = pj.PJSUA_100REL_NOT_USED
+    return config
+
+
+def _operation(code: int = 0, reason: str = "", headers_: dict[str, str] | None = None, sdp: str = "") -> Any:
+    operation = pj.CallOpParam()
+    if code:
+        operation.statusCode = code
+    operation.reason = reason
+    operation.sdp.wholeSdp = sdp
+    for name, value in (headers_ or {}).items():
+        header = pj.SipHeader()
+        header.hName, header.hValue = name, value
+        operation.txOption.headers.append(header)
+    return operation
+
+
+def _raw(event: Any) -> str:
+    """The message received that is behind an event of the stack, "" when there is none."""
+    if event.type == pj.PJSIP_EVENT_RX_MSG:
+        return str(event.body.rxMsg.rdata.wholeMsg)
+    if event.type == pj.PJSIP_EVENT_TSX_STATE and event.body.tsxState.type == pj.PJSIP_EVENT_RX_MSG:
+        return str(event.body.tsxState.src.rdata.wholeMsg)
+    return ""
+
+
+def _event_polls() -> set[int]:
+    """Descriptors of this process that are epoll sets: pjsip's is not told by its API."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventpoll]":
+                found.add(int(name))
+    return found
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Standard output goes nowhere for a moment, the C library's included."""
+    saved, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(nowhere)

@@ -1,0 +1,376 @@
+"""The sip process: between the SIP stack and the controller, one loop and one table of dialogs.
+
+Theory of operation. `serve` waits, in one epoll set, on the stack's own event descriptor and on the
+channel to the controller, so that a packet and a command wake it alike, and lets both work. What the
+stack tells during a poll is only noted; INVITEs are looked at (`headers.py`) and told after it, because
+pjsua2 must not be answered from within `onIncomingCall`. Commands go through the table of `dialogs.py`.
+
+It owns dialogs, counters and the order of things. It refuses to know pjsua2 (`agent.py`), sessions and
+audio, and it never waits for the controller.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from gateway.channel import Channel, PeerGone
+from gateway.config import Config, split_host_port
+from gateway.sip import events, headers, negotiation, sdp
+from gateway.sip.description import SdpRefused
+from gateway.sip.dialogs import Action, Dialog, State
+from gateway.sip.headers import Refused
+from gateway.sip.stack import Listening, Phase, Progress, Stack, StackCall, StackError, StackOptions
+
+Log = Callable[[dict[str, Any]], None]
+
+#: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
+POLL_S: Final = 0.02
+COUNTERS_EVERY_S: Final = 1.0
+#: How long the peers get to answer our BYEs at the end.
+FAREWELL_S: Final = 3.0
+#: Call slots above the capacity: refusing a call needs one, and a slot is not reused before its last call
+#: has been let go of.
+SPARE_CALLS: Final = 128
+#: Below this a build is for a look only (the wheel on PyPI takes 4 calls and ends on a bad message).
+FIT_CALLS: Final = 64
+FIT_VERSION: Final = (2, 17)
+LOG_LINES_PER_S: Final = 20
+#: Every counter of `AgentCounters`, present from the start.
+COUNTERS: Final = (
+    *("invites", "rung", "accepted", "rejected", "confirmed", "ended", "cancelled", "dialled"),
+    *("reinvites", "updates", "infos", "refers", "late_commands", "stack_errors", "callback_faults"),
+    *("log_lines", "log_dropped", "events_dropped", "refused"),
+    *(f"refused_{defect.label}" for defect in headers.Defect),
+)
+
+
+def serve(sock: socket.socket, config: Config, log: Log) -> None:
+    """Run the user agent until `Shutdown`, or until the controller is gone.
+
+    sock: the sip end of `gateway.channel.pair`. log: takes structlog-ready dicts with `level` and `event`.
+    Raises StackError when the stack does not start, for example because an address is taken.
+    """
+    from gateway.sip.agent import Agent  # the stack is loaded in the process that runs it, nowhere else
+
+    process = Process(Channel(sock, events.AnyCommand), config, log)
+    process.run(Agent(process))
+
+
+class Process:
+    """A `stack.Listener` and what answers it. clock: monotonic seconds."""
+
+    def __init__(
+        self, channel: Channel[events.AnyCommand], config: Config, log: Log, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._channel = channel
+        self._config = config
+        self._log = log
+        self._clock = clock
+        self._stack: Stack
+        self._max_bytes = config.sip.max_message_kb * 1024
+        self._calls: dict[int, StackCall] = {}
+        self._arrived: list[tuple[StackCall, str, str]] = []
+        self._counters = dict.fromkeys(COUNTERS, 0)
+        self._next_dialog = 1
+        self._stopping = False
+        self._log_window = (0, 0)
+
+    def run(self, stack: Stack) -> None:
+        """Start the stack, tell `AgentReady`, and work until told to stop. Raises StackError."""
+        self._stack = stack
+        try:
+            self._tell_ready(stack.start(self._options()))
+            with suppress(PeerGone):
+                self._loop()
+            self._farewell()
+        finally:
+            stack.stop()
+            self._channel.close()
+
+    def _options(self) -> StackOptions:
+        binds = ((bind.transport, *split_host_port(bind.address)) for bind in self._config.sip.bind)
+        return StackOptions(
+            tuple(binds), self._config.sip.advertise or "", self._config.media.capacity * 5 // 4 + SPARE_CALLS
+        )
+
+    def _tell_ready(self, listening: Listening) -> None:
+        built = listening.built_calls
+        version = tuple(int(part) for part in listening.version.split("-")[0].split(".")[:2])
+        self._send(
+            events.AgentReady(
+                listening=listening.addresses,
+                version=listening.version,
+                max_calls=built if built < FIT_CALLS else built - SPARE_CALLS,
+                fit_for_network=built >= FIT_CALLS and version >= FIT_VERSION,
+            )
+        )
+
+    def _loop(self) -> None:
+        poll = select.epoll()
+        own = self._stack.descriptors()
+        for descriptor in (*own, self._channel.fileno()):
+            poll.register(descriptor, select.EPOLLIN)
+        next_second = self._clock()
+        with poll:
+            while not self._stopping:
+                if own:
+                    ready = {descriptor for descriptor, _ in poll.poll(POLL_S)}
+                    self._stack.poll(0)
+                else:  # a build that polls with select has no descriptor to wait on
+                    self._stack.poll(int(POLL_S * 500))
+                    ready = {self._channel.fileno()}
+                self.after_poll()
+                if self._channel.fileno() in ready:
+                    for command in self._channel.receive():
+                        self.command(command)
+                    self.after_poll()
+                self._channel.flush()
+                if self._clock() >= next_second:
+                    next_second = self._clock() + COUNTERS_EVERY_S
+                    self.each_second()
+
+    def _farewell(self) -> None:
+        """BYE to everybody, and a moment for the answers."""
+        self._stopping = False
+        for call in list(self._calls.values()):
+            self._execute(call, events.Hangup(call.dialog.id, "gateway stopping"))
+        end = self._clock() + FAREWELL_S
+        while self._calls and self._clock() < end:
+            self._stack.poll(10)
+            self.after_poll()
+
+    def each_second(self) -> None:
+        self._send(events.AgentCounters(dict(self._counters), len(self._calls)))
+        now = self._clock()
+        for call in list(self._calls.values()):
+            if call.dialog.state is State.DIALLING and call.deadline_s < now:
+                self._execute(call, events.Hangup(call.dialog.id, "no answer"))
+
+    def after_poll(self) -> None:
+        """Look at the INVITEs that arrived, unless they are over already."""
+        arrived, self._arrived = self._arrived, []
+        for call, raw, source in arrived:
+            if call.dialog.state is State.INVITED:
+                self._admit(call, raw, source)
+
+    # What the stack tells
+
+    def invited(self, call: StackCall, raw: str, source: str) -> None:
+        self._arrived.append((call, raw, source))
+
+    def progressed(self, call: StackCall, progress: Progress) -> None:
+        dialog = call.dialog
+        if progress.phase is Phase.OVER:
+            cause = dialog.end(progress.code)
+            if self._calls.pop(dialog.id, None) and dialog.told:
+                self._count("ended")
+                if cause == "cancelled":
+                    self._count("cancelled")
+                self._send(events.Ended(dialog.id, cause, progress.code, progress.reason))
+        elif dialog.state is State.DIALLING:
+            if progress.phase is Phase.CONFIRMED:
+                dialog.state = State.CONFIRMED
+                self._count("confirmed")
+            elif progress.code > 100:
+                self._send(events.Answered(dialog.id, progress.code, progress.reason, _body(progress.raw)))
+        elif progress.phase is Phase.CONFIRMED and dialog.state is State.ANSWERED:
+            dialog.state = State.CONFIRMED
+            self._count("confirmed")
+            # Their answer is in the ACK when the offer was ours (RFC 3264 §4, RFC 3261 §13.2.1)
+            self._send(events.Acknowledged(dialog.id, None if dialog.offered else _body(progress.raw)))
+
+    def description(self, call: StackCall, answering: bool) -> str:
+        """Ours when it waits. An answer that is still to come is given with the 200; a re-INVITE without an
+        offer is offered what we have (RFC 3261 §14.2)."""
+        dialog = call.dialog
+        if dialog.pending_sdp or not answering:
+            return dialog.describe()
+        return ""
+
+    def reinvited(self, call: StackCall, raw: str) -> bool:
+        try:
+            _, offer = headers.inspect(raw, self._max_bytes)
+        except Refused as error:
+            self._refuse(error.defect)
+            return False
+        call.dialog.state = State.REOFFERED
+        call.dialog.sent.clear()
+        self._count("reinvites")
+        self._send(events.Reinvited(call.dialog.id, offer))
+        return True
+
+    def updated(self, call: StackCall, offer: str) -> bool:
+        """RFC 3311 §5.2 lets an UPDATE wait for nobody: it is answered on the terms of our last SDP."""
+        try:
+            settled = negotiation.reanswer(sdp.parse(call.dialog.local_sdp), sdp.parse(offer))
+        except SdpRefused:
+            self._refuse(headers.Defect.BAD_SDP)
+            return False
+        call.dialog.pending_sdp = settled.sdp
+        self._count("updates")
+        self._send(events.Updated(call.dialog.id, offer, settled.sdp))
+        return True
+
+    def digit(self, call: StackCall, digit: str, duration_ms: int) -> None:
+        self._count("infos")
+        body = f"Signal={digit}\r\nDuration={duration_ms}\r\n"
+        self._send(events.InfoReceived(call.dialog.id, "application/dtmf-relay", body))
+
+    def referred(self, call: StackCall, target: str) -> None:
+        self._count("refers")
+        self._send(events.Referred(call.dialog.id, target))
+
+    def logged(self, level: int, text: str) -> None:
+        self._count("log_lines")
+        second, lines = self._log_window
+        now = int(self._clock())
+        self._log_window = (now, lines + 1 if second == now else 1)
+        if self._log_window[1] > LOG_LINES_PER_S:
+            self._count("log_dropped")
+            return
+        self._log({"level": "warning" if level <= 1 else "info", "event": "sip_stack", "text": text})
+
+    def faulted(self, where: str, error: Exception) -> None:
+        self._count("callback_faults")
+        self._log({"level": "error", "event": "sip_callback_fault", "callback": where, "error": repr(error)})
+
+    # INVITEs
+
+    def _admit(self, call: StackCall, raw: str, source: str) -> None:
+        """Look at an INVITE ourselves, then tell it or refuse it."""
+        dialog = call.dialog
+        dialog.id, self._next_dialog = self._next_dialog, self._next_dialog + 1
+        self._calls[dialog.id] = call
+        self._count("invites")
+        try:
+            message, offer = headers.inspect(raw, self._max_bytes)
+            request_uri = message.start.split(" ")[1]
+            try:
+                uri = headers.parse_uri(request_uri)
+            except ValueError as error:
+                raise Refused(headers.Defect.BAD_URI, str(error)) from error
+        except Refused as error:
+            self._refuse(error.defect)
+            self._log({"level": "info", "event": "invite_refused", "source": source, "reason": str(error)})
+            warning = {"Warning": f'399 glotgate "{error.detail}"'} if error.detail else {}
+            self._execute(call, events.Reject(dialog.id, error.defect.code, error.defect.words, warning))
+            return
+        dialog.offered = offer is not None
+        dialog.sip_call_id = message.get("call-id") or ""
+        dialog.told = True
+        self._send(
+            events.Invited(
+                dialog=dialog.id,
+                sip_call_id=dialog.sip_call_id,
+                transport=(message.get("via") or "").partition(" ")[0].rpartition("/")[2].lower(),
+                source=source,
+                request_uri=request_uri,
+                user=uri.user,
+                uri_parameters=uri.parameters,
+                from_uri=headers.without_parameters(message.get("from") or ""),
+                to_uri=headers.without_parameters(message.get("to") or ""),
+                headers=message.told(),
+                sdp=offer,
+            )
+        )
+
+    # Commands
+
+    def command(self, command: events.AnyCommand) -> None:
+        if isinstance(command, events.Shutdown):
+            self._stopping = True
+        elif isinstance(command, events.SetReadiness):
+            self._stack.set_readiness(command.ready, command.retry_after_s)
+        elif isinstance(command, events.Dial):
+            self._dial(command)
+        elif call := self._calls.get(command.dialog):
+            self._execute(call, command)
+        else:
+            self._count("late_commands")
+
+    def _dial(self, command: events.Dial) -> None:
+        dialog = Dialog(command.dialog, "", State.DIALLING, pending_sdp=command.sdp, told=True)
+        self._count("dialled")
+        try:
+            uri = headers.one_line(command.uri, headers.MAX_URI)
+            call = self._stack.dial(dialog, uri, dict(headers.outgoing(command.headers)))
+        except StackError as error:
+            self._stack_error(dialog, error)
+            self._send(events.Ended(dialog.id, "failed", 500, str(error)))
+            return
+        call.deadline_s = self._clock() + command.timeout_s
+        self._calls[dialog.id] = call
+
+    def _execute(self, call: StackCall, command: Any) -> None:
+        before = call.dialog.state
+        action = call.dialog.take(command)
+        if action is None:
+            self._count("late_commands")
+            return
+        try:
+            self._act(call, action, command, before)
+        except StackError as error:
+            self._stack_error(call.dialog, error)
+            if before is State.INVITED and action is Action.ANSWER:
+                with suppress(StackError):  # our 200 could not be sent: nobody must wait for it
+                    call.respond(500)
+
+    def _act(self, call: StackCall, action: Action, command: Any, before: State) -> None:
+        dialog = call.dialog
+        if action is Action.PROVISIONAL:
+            self._count("rung")
+            call.respond(command.code, headers=dialog.fresh(headers.outgoing(command.headers)), sdp=command.sdp or "")
+        elif action is Action.ANSWER:
+            self._count("accepted")
+            dialog.pending_sdp = command.sdp
+            # An offer of ours is fetched by the stack (`description`); an answer goes along
+            answer = dialog.describe() if dialog.offered or before is State.REOFFERED else ""
+            call.respond(200, headers=dialog.fresh(headers.outgoing(command.headers)), sdp=answer)
+        elif action is Action.REFUSE:
+            self._count("rejected")
+            call.respond(
+                command.code, headers.one_line(command.reason, 100), dialog.fresh(headers.outgoing(command.headers))
+            )
+        elif action is Action.DECLINE:
+            call.respond(480, headers={"Reason": headers.reason(command.reason)})
+        elif action is Action.CLOSE:
+            call.close({"Reason": headers.reason(command.reason)})
+        elif action is Action.REOFFER:
+            dialog.pending_sdp = command.sdp
+            call.reoffer()
+        elif action is Action.TRANSFER:
+            call.transfer(headers.one_line(command.target, headers.MAX_URI))
+
+    # Telling and counting
+
+    def _send(self, event: events.Event) -> None:
+        try:
+            if not self._channel.send(event):
+                self._count("events_dropped")
+        except PeerGone:
+            self._stopping = True
+
+    def _count(self, name: str) -> None:
+        self._counters[name] += 1
+
+    def _refuse(self, defect: headers.Defect) -> None:
+        self._count("refused")
+        self._count(f"refused_{defect.label}")
+
+    def _stack_error(self, dialog: Dialog, error: StackError) -> None:
+        self._count("stack_errors")
+        line = {"level": "warning", "event": "sip_stack_error", "sip_call_id": dialog.sip_call_id, "error": str(error)}
+        self._log(line)
+
+
+def _body(raw: str) -> str | None:
+    """The SDP of a message, if there is one that we take."""
+    try:
+        return headers.session_description(headers.split(headers.printable(raw))) if raw else None
+    except Refused:
+        return None

@@ -1,0 +1,119 @@
+"""The border between our side of the sip process and the SIP stack: types only.
+
+`process.py` speaks to these, `agent.py` makes them true with pjsua2, and the tests of `process.py` with a
+stack of their own. It refuses to know either.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Protocol
+
+from msgspec import Struct
+
+from gateway.sip.dialogs import Dialog
+
+
+class StackError(Exception):
+    """The stack did not do what it was told; the message is the stack's own."""
+
+
+class Phase(Enum):
+    """How far the stack's INVITE session has come."""
+
+    EARLY = auto()  # a provisional response, of theirs or ours
+    ACCEPTED = auto()  # the 200, its ACK not yet
+    CONFIRMED = auto()
+    OVER = auto()
+
+
+class Progress(Struct, frozen=True):
+    """A change of the stack's session. code, reason: the last status. raw: the message behind it, or ""."""
+
+    phase: Phase
+    code: int
+    reason: str
+    raw: str = ""
+
+
+class StackOptions(Struct, frozen=True):
+    """binds: (transport, host, port). advertise: the host that Contact and Via show, "" for the bound one."""
+
+    binds: tuple[tuple[str, str, int], ...]
+    advertise: str
+    max_calls: int
+
+
+class Listening(Struct, frozen=True):
+    """What the stack says once it runs. built_calls: the most calls that its build can carry."""
+
+    addresses: list[str]
+    version: str
+    built_calls: int
+
+
+class StackCall(Protocol):
+    """One call of the stack's. Every method may raise StackError."""
+
+    dialog: Dialog
+    deadline_s: float
+
+    def respond(self, code: int, reason: str = "", headers: dict[str, str] | None = None, sdp: str = "") -> None:
+        """A response to the INVITE or re-INVITE that waits for one."""
+
+    def close(self, headers: dict[str, str]) -> None:
+        """CANCEL or BYE, whichever the session's state asks for."""
+
+    def reoffer(self) -> None:
+        """A re-INVITE; the stack asks for its SDP (`Listener.description`)."""
+
+    def transfer(self, target: str) -> None:
+        """REFER."""
+
+
+class Stack(Protocol):
+    def start(self, options: StackOptions) -> Listening:
+        """Bind and listen. Raises StackError."""
+
+    def descriptors(self) -> set[int]:
+        """What becomes readable when the stack has something to do; empty when it must be polled."""
+
+    def poll(self, timeout_ms: int) -> None:
+        """Let the stack work: its callbacks reach the listener from within."""
+
+    def dial(self, dialog: Dialog, uri: str, headers: dict[str, str]) -> StackCall:
+        """Send an INVITE; the stack asks for its SDP. Raises StackError."""
+
+    def set_readiness(self, ready: bool, retry_after_s: int) -> None:
+        """What OPTIONS outside a dialog is answered."""
+
+    def stop(self) -> None:
+        """Leave the network at once."""
+
+
+class Listener(Protocol):
+    """What the stack tells. Called from within `poll`, `respond` and `dial`: note it, and return soon."""
+
+    def invited(self, call: StackCall, raw: str, source: str) -> None: ...
+
+    def progressed(self, call: StackCall, progress: Progress) -> None: ...
+
+    def description(self, call: StackCall, answering: bool) -> str:
+        """The SDP to send where the stack would write its own; "" to leave the stack's."""
+
+    def reinvited(self, call: StackCall, raw: str) -> bool:
+        """A re-INVITE with an offer. True: `respond` will follow; False: the stack refuses it with 488."""
+
+    def updated(self, call: StackCall, offer: str) -> bool:
+        """An UPDATE with an offer. True: take `description` for the answer; False: 488."""
+
+    def digit(self, call: StackCall, digit: str, duration_ms: int) -> None:
+        """A digit by SIP INFO."""
+
+    def referred(self, call: StackCall, target: str) -> None: ...
+
+    def logged(self, level: int, text: str) -> None:
+        """A line of the stack's log; 1 is an error, 2 a warning."""
+
+    def faulted(self, where: str, error: Exception) -> None:
+        """A listener method raised: a defect of ours that must not unwind through the stack."""
