@@ -87,7 +87,7 @@ class Quality:
     def count(self, rows: Rows, lost: Bools) -> None:
         """One frame of each row was played out; lost: it was made up. rows: unique."""
         self._frames[rows] += 1
-        if lost.any():
+        if np.count_nonzero(lost):
             self._lost[rows] += lost
             self._runs[rows] += lost & ~self._was_lost[rows]
         self._was_lost[rows] = lost

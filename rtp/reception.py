@@ -99,13 +99,13 @@ class Reception:
         highest = self.highest[rows]
         step = (sequence - highest.astype(np.uint16)).view(np.int16)  # serial arithmetic
         usual = (step == 1) & (ssrc == self.ssrc[rows])
-        regular = rows if usual.all() else rows[usual]
+        regular = rows if np.count_nonzero(usual) == len(rows) else rows[usual]
         self.highest[regular] += 1
         self._seen[regular] = self._seen[regular] << _ONE | _ONE
         self.received[regular] += 1
         if len(regular) != len(rows):
             self._unusual(np.flatnonzero(~usual), rows, step, sequence, ssrc, reject, restarted)
-        if timed is None and not reject.any():
+        if timed is None and not np.count_nonzero(reject):
             self._measure_jitter(rows, timestamp, arrival_ns)
         else:
             good = reject == RejectReason.OK
@@ -130,9 +130,10 @@ class Reception:
         by = step[at].astype(np.int64)
         near = (ssrc[at] == self.ssrc[row]) & (by < MAX_DROPOUT) & (by > -MAX_MISORDER)
         ahead = near & (by > 0)
-        if ahead.any():
+        skipping = np.count_nonzero(ahead)
+        if skipping:
             self._skip_ahead(row[ahead], by[ahead])
-        if ahead.all():
+        if skipping == len(at):
             return
         behind = near & (by <= 0)
         twice = self._step_back(row[behind], -by[behind])
