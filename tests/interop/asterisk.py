@@ -1,0 +1,144 @@
+"""A real Asterisk 22 for the interop tests: Debian's own package in a folder of its own, started and stopped here.
+
+Owns the folder, the configuration that the tests add to it, and the daemon. Needs root (debootstrap, chroot).
+`GLOTGATE_ASTERISK` names the folder with the scripts `setup` and `asteriskctl` when it is not `../shared/asterisk`
+beside the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rig.native import cache_root
+
+ROOT = Path(__file__).parents[2]
+SIP_PORT = 5961
+MODULES = ("app_mixmonitor", "format_wav", "res_clioriginate", "app_originate")
+#: Where sounds and recordings stand, as Asterisk sees it.
+SPOOL = "/var/spool/asterisk/interop"
+
+_DIALPLAN = f"""\
+[interop]
+; speaks a file and records what it hears meanwhile and for a while afterwards
+exten => _speak-.,1,Answer()
+ same => n,MixMonitor({SPOOL}/${{EXTEN:6}}.wav,r({SPOOL}/${{EXTEN:6}}-heard.wav)t({SPOOL}/${{EXTEN:6}}-said.wav))
+ same => n,Wait(1)
+ same => n,Playback({SPOOL}/speech)
+ same => n,Wait(5)
+ same => n,Hangup()
+; says nothing
+exten => _listen-.,1,Answer()
+ same => n,MixMonitor({SPOOL}/${{EXTEN:7}}.wav,r({SPOOL}/${{EXTEN:7}}-heard.wav)t({SPOOL}/${{EXTEN:7}}-said.wav))
+ same => n,Wait(11)
+ same => n,Hangup()
+"""
+
+_ONE_CODEC = """
+[glotgate-{codec}]
+type=endpoint
+context=from-glotgate
+disallow=all
+allow={codec}
+direct_media=no
+aors=glotgate
+"""
+
+
+class Unavailable(Exception):
+    """Asterisk can not be set up here; the message says why."""
+
+
+def scripts() -> Path:
+    """The folder with the scripts that set Asterisk up."""
+    named = os.environ.get("GLOTGATE_ASTERISK")
+    folder = Path(named) if named else ROOT.parent / "shared" / "asterisk"
+    if not (folder / "setup").exists():
+        raise Unavailable(f"no set-up script for Asterisk in {folder}: name its folder in GLOTGATE_ASTERISK")
+    return folder
+
+
+class Asterisk:
+    """Use as a context manager; `trunk` before calls are placed."""
+
+    def __init__(self) -> None:
+        self._scripts = scripts()
+        if os.geteuid() != 0:
+            raise Unavailable("Asterisk is set up in a chroot, which needs root")
+        self.tree = cache_root() / "asterisk"
+        self.spool = self.tree / SPOOL.lstrip("/")
+        self._environment = os.environ | {
+            "TARGET": str(self.tree), "GW_PORT": "9", "RTP_LO": "30000", "RTP_HI": "30999", "LC_ALL": "C.UTF-8",
+        }  # fmt: skip
+
+    def __enter__(self) -> Self:
+        made = self._run(str(self._scripts / "setup"), str(self.tree), str(SIP_PORT), timeout_s=600)
+        if made.returncode:
+            raise Unavailable(f"Asterisk could not be set up:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
+        shutil.rmtree(self.spool, ignore_errors=True)
+        self.spool.mkdir(parents=True)
+        self.spool.chmod(0o777)
+        modules = self.tree / "etc/asterisk-gw/modules.conf"
+        modules.write_text(modules.read_text() + "".join(f"load={name}.so\n" for name in MODULES))
+        self._control("stop")
+        started = self._control("start")
+        if started.returncode:
+            raise Unavailable(f"Asterisk did not start:\n{started.stdout}{started.stderr}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._control("stop")
+
+    def trunk(self, gateway: str) -> None:
+        """The samples of etc/asterisk as they are, but for the address; and a trunk per codec."""
+        folder = self.tree / "etc/asterisk-gw"
+        trunks = "".join(_ONE_CODEC.format(codec=codec) for codec in ("ulaw", "alaw"))
+        for name, more in (("pjsip.conf", trunks), ("extensions.conf", _DIALPLAN)):
+            sample = (ROOT / "etc/asterisk" / name).read_text()
+            sample = sample.replace("sip:gateway.example.net:5060", f"sip:{gateway}")
+            sample = sample.replace("match=gateway.example.net", f"match={gateway}")
+            with (folder / name).open("a") as file:
+                file.write(f"\n{sample}{more}")
+        self.cli("core reload")
+
+    def cli(self, command: str) -> str:
+        return self._control("cli", command).stdout
+
+    def originate(self, trunk: str, user: str, extension: str) -> None:
+        """Call `user` over a trunk of ours; once it answers, that channel runs the extension."""
+        self.cli(f"channel originate PJSIP/{user}@{trunk} extension {extension}@interop")
+
+    def reachable(self, timeout_s: float = 20.0) -> bool:
+        """Whether the gateway has answered Asterisk's OPTIONS."""
+        available = re.compile(r"glotgate/sip\S+\s+\S+\s+Avail")
+        return self._until(lambda: available.search(self.cli("pjsip show contacts")) is not None, timeout_s)
+
+    def idle(self, timeout_s: float) -> bool:
+        """Wait until no channel is left."""
+        return self._until(lambda: "0 active channels" in self.cli("core show channels count"), timeout_s)
+
+    @staticmethod
+    def _until(true: Callable[[], bool], timeout_s: float) -> bool:
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            if true():
+                return True
+            time.sleep(0.25)
+        return False
+
+    def _control(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self._run(str(self._scripts / "asteriskctl"), *words, timeout_s=60)
+
+    def _run(self, *words: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=timeout_s, env=self._environment
+        )
