@@ -29,7 +29,7 @@ RING: Final = BLOCK * BLOCKS
 #: How far ahead of the cursor a packet may write: the rest of the circle is history.
 AHEAD: Final = RING - 4 * FRAME
 #: Positions start here, so that history before the first packet has valid (empty) addresses.
-ORIGIN: Final = 1 << 20
+ORIGIN: Final = FRAME << 13
 #: So many late packets in a row mean that the path itself became longer: follow it.
 LATE_RUN: Final = 5
 #: How far behind the cursor a packet is late; farther is a jump of the sender's clock.
@@ -41,17 +41,16 @@ _WHOLE: Final = (1 << BLOCK) - 1
 _FRAME_OFFSETS = np.arange(FRAME, dtype=np.int64)
 
 
-class Written(NamedTuple):
-    """What became of a batch of packets, one entry per packet.
+class Located(NamedTuple):
+    """Where a batch of packets belongs, one entry per packet.
 
-    position: where its first sample stands. late, duplicate: nothing of it was used. resync: the stream
-    (re)starts with it and its cursor must be placed (`JitterRing.place`).
+    position: of its first sample. late: its play time has passed. restart: the stream (re)starts with it, and
+    `restart` has to give it a position.
     """
 
     position: Positions
     late: Mask
-    duplicate: Mask
-    resync: Mask
+    restart: Mask
 
 
 class JitterRing:
@@ -83,51 +82,55 @@ class JitterRing:
             gone = set(rows.tolist())
             self._partial = {key: value for key, value in self._partial.items() if key[0] not in gone}
 
-    def write(
-        self,
-        rows: Rows,
-        timestamps: npt.NDArray[np.uint32],
-        payload: Bytes,
-        lengths: Rows,
-        restarted: Mask | None = None,
-    ) -> Written:
-        """Store a batch of packets, at most one per row.
+    def locate(
+        self, rows: Rows, timestamps: npt.NDArray[np.uint32], lengths: Rows, restarted: Mask | None = None
+    ) -> Located:
+        """Find the places of a batch of packets, at most one per row.
 
-        timestamps (k,) u32 · payload (k, width) mu-law, samples from column 0 · lengths (k,) samples ·
-        restarted (k,): this packet is of another stream than the one before it, whatever its timestamp.
+        timestamps (k,) u32 · lengths (k,) samples · restarted (k,): this packet is of another stream than the
+        one before it, whatever its timestamp.
         """
         position = self._position[rows] + (timestamps - self._timestamp[rows]).view(np.int32)
         ahead = position - self.cursor[rows]
         late = ahead + lengths <= 0
-        jump = ~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND)
+        restart = ~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND)
         if restarted is not None:
-            jump |= restarted
-        resync = jump
+            restart |= restarted
         if np.count_nonzero(late):
             self._late_run[rows] = np.where(late, self._late_run[rows] + 1, 0)
-            resync = jump | (self._late_run[rows] >= LATE_RUN)
-            late &= ~resync
+            restart |= self._late_run[rows] >= LATE_RUN
+            late &= ~restart
         else:
             self._late_run[rows] = 0
-        if np.count_nonzero(jump):
-            position = self._restart(rows, position, jump)
+        return Located(position, late, restart)
+
+    def restart(self, rows: Rows, lead: Positions) -> Positions:
+        """Where streams that (re)start now stand: `lead` samples (k,) ahead of the cursor.
+
+        What still waits of the stream before is played first. The cursor stays, so media time has no jump.
+        """
+        ahead = np.maximum(self.cursor[rows] + lead, self.newest[rows])
+        position: Positions = (ahead + BLOCK - 1) // BLOCK * BLOCK
+        fresh = ~self.started[rows]
+        self.origin[rows[fresh]] = position[fresh]
+        self.started[rows] = True
+        self._late_run[rows] = 0
+        return position
+
+    def store(
+        self,
+        rows: Rows,
+        timestamps: npt.NDArray[np.uint32],
+        position: Positions,
+        payload: Bytes,
+        lengths: Rows,
+        late: Mask,
+    ) -> Mask:
+        """Write located packets; payload (k, width) mu-law from column 0. Returns which were duplicates (k,)."""
         self._timestamp[rows] = timestamps
         self._position[rows] = position
         self.newest[rows] = np.maximum(self.newest[rows], position + lengths)
-        duplicate = self._store(rows, position, payload, lengths, late)
-        return Written(position, late, duplicate, resync)
-
-    def place(self, rows: Rows, position: Positions, lead: Positions) -> None:
-        """Put the cursor `lead` samples before `position` (k,): the stream starts, or starts again.
-
-        Media time begins with the first start and goes on without a jump at the others.
-        """
-        fresh = ~self.started[rows]
-        cursor = position - lead
-        self.origin[rows] = np.where(fresh, position, self.origin[rows] + cursor - self.cursor[rows])
-        self.cursor[rows] = cursor
-        self.started[rows] = True
-        self._late_run[rows] = 0
+        return self._store(rows, position, payload, lengths, late)
 
     def read(self, rows: Rows) -> tuple[Bytes, Mask]:
         """The frame at each cursor: (k, 160) mu-law, and which of its halves are missing (k, 2).
@@ -207,15 +210,6 @@ class JitterRing:
     def media_time_ms(self, rows: Rows) -> Positions:
         """Media time of each cursor, in ms since the stream began."""
         return (self.cursor[rows] - self.origin[rows]) // 8
-
-    def _restart(self, rows: Rows, position: Positions, jump: Mask) -> Positions:
-        """New positions where the old mapping of timestamps no longer holds.
-
-        A first packet, another stream and a jump of the sender's clock begin at a block boundary ahead of all
-        that was ever written, so that old tags can not be mistaken for new audio.
-        """
-        beyond = np.maximum(self.newest[rows], self.cursor[rows]) + RING
-        return np.where(jump, (beyond + BLOCK - 1) // BLOCK * BLOCK, position)
 
     def _store(self, rows: Rows, position: Positions, payload: Bytes, lengths: Rows, late: Mask) -> Mask:
         """Write whole blocks; packets that do not cover whole blocks go one by one."""

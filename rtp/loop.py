@@ -118,7 +118,7 @@ class Loop:
         self._legs.begin_slot(now_ns, time.time_ns())
         self._drain(number, now_ns)
         if slot == 0 and self._table.waiting:
-            tick.start_waiting(now_ns)
+            self._table.schedule_waiting(now_ns)
         if tick.capture(slot, now_ns) or len(rendered.rows):
             os.eventfd_write(self._wakeup_fd, 1)
 

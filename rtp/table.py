@@ -30,6 +30,8 @@ PCMU, PCMA, EVENT, NOISE = range(4)
 KINDS: Final = {"PCMU": PCMU, "PCMA": PCMA, "telephone-event": EVENT, "CN": NOISE}
 
 NO_SLOT: Final = -1
+#: A configured leg without packets starts its clock after this: somebody has to speak first through a NAT.
+START_NS: Final = 100_000_000
 
 
 class Table:
@@ -68,6 +70,7 @@ class Table:
         self.first_packet_ns = stats["first_packet_ns"]
         self.last_packet_ns = stats["last_packet_ns"]
         self.bytes_received = stats["bytes_received"]
+        self.resyncs = stats["resyncs"]
         self.packets_late = stats["packets_late"]
         self.packets_bad = stats["packets_bad"]
         self.packets_bad_payload = stats["packets_bad_payload"]
@@ -149,6 +152,16 @@ class Table:
             rows = self.rows_of_slot[slot]
             self.rows_of_slot[slot] = rows[rows != row]
             self.slot[row] = NO_SLOT
+
+    def schedule_near(self, rows: Rows, slot: int) -> None:
+        """Packets of these legs begin to arrive in `slot`: serve them there or, to even the load, just before."""
+        for row in rows.tolist():
+            self.schedule(row, self.lightest((slot, (slot - 1) % self.slots)))
+
+    def schedule_waiting(self, now_ns: int) -> None:
+        """Legs that were configured a while ago and still hear nothing begin to send."""
+        for row in [row for row in self.waiting if now_ns - int(self.configured_ns[row]) >= START_NS]:
+            self.schedule(row, self.lightest(tuple(range(self.slots))))
 
     def lightest(self, candidates: tuple[int, ...]) -> int:
         """Of these slots the one that serves fewest rows; the first named wins a tie."""

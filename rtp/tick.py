@@ -26,8 +26,6 @@ Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 FRAME_MS: Final = 20
-#: A configured leg without packets starts its clock after this: somebody has to speak first through a NAT.
-START_NS: Final = 100_000_000
 #: Statistics that are kept elsewhere than on the plane are brought there this often (half a second).
 PUBLISH_FRAMES: Final = 25
 
@@ -115,14 +113,15 @@ class Tick:
         a_law = kind == PCMA
         if np.count_nonzero(a_law):
             payload[a_law] = g711.ALAW_TO_MULAW[payload[a_law]]
-        written = t.ring.write(rows, headers.timestamp, payload, size, restarted)
+        position, late, restart = t.ring.locate(rows, headers.timestamp, size, restarted)
+        if np.count_nonzero(restart):
+            which = np.flatnonzero(restart)
+            position[which] = self._restart(rows[which], slot, now_ns)
+        t.ring.store(rows, headers.timestamp, position, payload, size, late)
         t.bytes_received[rows] += size.astype(np.uint64)
         t.last_packet_ns[rows] = now_ns
-        if np.count_nonzero(written.late):
-            t.packets_late[rows[written.late]] += np.uint64(1)
-        if np.count_nonzero(written.resync):
-            which = np.flatnonzero(written.resync)
-            self._place(rows[which], written.position[which], slot, now_ns)
+        if np.count_nonzero(late):
+            t.packets_late[rows[late]] += np.uint64(1)
 
     def capture(self, slot: int, now_ns: int) -> bool:
         """One frame of each leg of the slot to the uplink; whether there were any."""
@@ -184,26 +183,21 @@ class Tick:
             t.marker[rows] = 1
             t.ring.cursor[rows] += frames * FRAME
 
-    def start_waiting(self, now_ns: int) -> None:
-        """Legs that were configured a while ago and still hear nothing begin to send."""
-        t = self.table
-        for row in [row for row in t.waiting if now_ns - int(t.configured_ns[row]) >= START_NS]:
-            t.schedule(row, t.lightest(tuple(range(t.slots))))
-
-    def _place(self, rows: Rows, position: npt.NDArray[np.int64], slot: int, now_ns: int) -> None:
-        """Streams that start, or start again: give the leg its slot, put its cursor at the start delay.
+    def _restart(self, rows: Rows, slot: int, now_ns: int) -> npt.NDArray[np.int64]:
+        """Streams that start, or start again: give the leg its slot, and the packet a position.
 
         A leg without a slot gets the one served now or the one just before: its packets then wait the delay
         that is configured, and not up to a frame more.
         """
         t = self.table
-        for row in rows[t.slot[rows] == NO_SLOT].tolist():
-            t.schedule(row, t.lightest((slot, (slot - 1) % t.slots)))
-        first = rows[t.first_packet_ns[rows] == 0]
-        t.first_packet_ns[first] = now_ns
+        unscheduled = rows[t.slot[rows] == NO_SLOT]
+        if len(unscheduled):
+            t.schedule_near(unscheduled, slot)
+        t.first_packet_ns[rows[t.first_packet_ns[rows] == 0]] = now_ns
+        t.resyncs[rows] += t.ring.started[rows]
         until_ms = (t.slot[rows] - slot) % t.slots * self._slot_ms  # until the leg's next capture
         frames = np.maximum(np.rint((self._start_ms - until_ms) / FRAME_MS), 0).astype(np.int64)
-        t.ring.place(rows, position, frames * FRAME)
+        return t.ring.restart(rows, frames * FRAME)
 
     def _halve(self, rows: Rows, packets: Bytes, which: Rows) -> dict[int, list[bytes]]:
         """Peers whose maxptime is 10 ms get the frame as two packets (RFC 8866 §6.4)."""
@@ -216,7 +210,7 @@ class Tick:
         packet.build(second, t.payload_type[row], 0, t.sequence[row], timestamp, t.ssrc[row])
         t.sequence[row] += np.uint16(1)
         t.packets_sent[row] += np.uint64(1)
-        return {int(i): [a.tobytes(), b.tobytes()] for i, a, b in zip(which, first, second, strict=True)}
+        return dict(zip(which.tolist(), map(list, zip(_datagrams(first), _datagrams(second), strict=True)), strict=True))
 
     def _mix(self, rows: Rows, frames: Bytes, playing: npt.NDArray[np.bool_], which: Rows) -> Bytes:
         t = self.table
@@ -273,6 +267,11 @@ class Tick:
         if len(moved):
             _move_payloads(batch, moved, headers)
         return keep, restarted[keep]
+
+
+def _datagrams(rows: Bytes) -> list[bytes]:
+    """Each row as bytes."""
+    return [bytes(item) for item in rows]
 
 
 def _move_payloads(batch: Bytes, which: Rows, headers: packet.Headers) -> None:

@@ -59,7 +59,7 @@ def test_a_sender_in_real_time_waits_for_its_lead(shared: Plane) -> None:
     quiet = 0
     for _ in range(10):
         write(shared, 0, bytes([LOUD]) * FRAME)
-        frame, playing = out.render(np.array([0]))
+        _frame, playing = out.render(np.array([0]))
         quiet += not playing[0]
     assert quiet == 2
     assert int(shared.written[0] - shared.consumed[0]) == 2 * FRAME  # 60 ms with the frame that is due
