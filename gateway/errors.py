@@ -6,11 +6,12 @@ them with a `Fault` and a message for people; only the rims translate, by this t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True, eq=False)  # two faults may be told alike; equal values would make them one member
+class Outcome:
     """How a fault is told. sip, http: status codes (0: never told there). close: WebSocket close code.
 
     type, code: the REST error envelope of the contract (§1). retry: a Retry-After belongs to it.
