@@ -1,0 +1,103 @@
+"""The SDP side of one leg: answers, offers and what they mean for the real-time loop. Sans-IO.
+
+Owns the leg's terms through the life of its dialog: address, port, codecs, the `o=` line's version and the
+direction, so that a re-INVITE is answered on the same port with the next version (RFC 3264 §8). Refuses to
+know why an SDP came and to whom the result goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.errors import Fault, PeerFault
+from gateway.sip import negotiation, sdp
+from gateway.sip.negotiation import Settled, Terms
+from rtp.control import ConfigureLeg, Srtp
+from rtp.engine import Leg
+
+#: A port for trying an offer before the leg has one: "discard", which nobody is ever told.
+_TRIAL_PORT: Final = 9
+
+
+class LegMedia:
+    """One leg's descriptions. address: what the peer is told to send to. session_id: for the o= line."""
+
+    def __init__(self, address: str, codecs: Sequence[str], session_id: int, *, srtp: str = "disabled") -> None:
+        self._address = address
+        self._codecs = tuple(codecs)
+        self._session_id = session_id
+        self._srtp = srtp
+        self._port = _TRIAL_PORT
+        self._version = 0
+        self._offered: str | None = None
+
+    def try_offer(self, text: str) -> None:
+        """Whether an offer could be answered at all. Raises SdpRefused. Changes nothing."""
+        negotiation.answer(sdp.parse(text), self._terms(1))
+
+    def use_port(self, port: int) -> None:
+        """The port that the leg was given."""
+        self._port = port
+
+    def answer(self, text: str) -> Settled:
+        """Answer the peer's offer. Raises SdpRefused; then everything stays as it was."""
+        settled = negotiation.answer(sdp.parse(text), self._terms(self._version + 1))
+        self._version += 1
+        return settled
+
+    def offer(self) -> str:
+        """Our offer, for an INVITE that brought none; `accept` takes the answer."""
+        self._version += 1
+        self._offered = negotiation.offer(self._terms(self._version))
+        return self._offered
+
+    def accept(self, text: str) -> Settled:
+        """The peer's answer to our `offer`. Raises SdpRefused."""
+        if self._offered is None:
+            raise PeerFault(Fault.BAD_SDP, "an answer without an offer")
+        offered, self._offered = self._offered, None
+        return negotiation.evaluate(sdp.parse(offered), sdp.parse(text), self._srtp)
+
+    def answered(self, offer: str, answer: str) -> Settled:
+        """An offer that was answered on our behalf meanwhile (UPDATE). Raises SdpRefused."""
+        ours, theirs = sdp.parse(answer), sdp.parse(offer)
+        self._version = max(self._version, ours.version)
+        for mine, media in zip(ours.media, theirs.media, strict=False):
+            if mine.port:
+                return negotiation.settle(mine, media, answer)
+        raise PeerFault(Fault.BAD_SDP, "an answer without audio")
+
+    def _terms(self, version: int) -> Terms:
+        return Terms(
+            address=self._address,
+            port=self._port,
+            codecs=self._codecs,
+            srtp=self._srtp,
+            session_id=self._session_id,
+            version=version,
+        )
+
+
+def configure(leg: Leg, settled: Settled, symmetric: str, cname: str) -> ConfigureLeg:
+    """What the real-time loop must be told for these descriptions to come true."""
+    keys = settled.keys
+    return ConfigureLeg(
+        row=leg.row,
+        generation=leg.generation,
+        remote_address=settled.remote_address,
+        remote_port=settled.remote_port,
+        rtcp_address=settled.rtcp_address,
+        rtcp_port=settled.rtcp_port,
+        payload_type=settled.payload_type,
+        codec=settled.codec,
+        accept=settled.accept,
+        dtmf_type=settled.dtmf_type,
+        cn_type=settled.cn_type,
+        ptime_ms=settled.ptime_ms,
+        send=settled.send,
+        receive=settled.receive,
+        symmetric=symmetric,
+        srtp=None if keys is None else Srtp(keys.suite, keys.receive_key, keys.send_key),
+        cname=cname,
+    )
