@@ -55,26 +55,18 @@ class Metrics(Table):
         self.build_info = self._info("build_info", "1; what runs here.", "version", "python")
         self.ready = gauge("ready", "1 when /readyz answers 200.")
         self.draining = gauge("draining", "1 while no new calls are taken because the daemon is to stop.")
-        self.config_reloads = many(
-            "config_reloads", "Reloads of the configuration.", result=("ok", "refused")
-        )
-        self.config_last_reload_ok = gauge(
-            "config_last_reload_successful", "1 when the last (re)load was taken."
-        )
+        self.config_reloads = many("config_reloads", "Reloads of the configuration.", result=("ok", "refused"))
+        self.config_last_reload_ok = gauge("config_last_reload_successful", "1 when the last (re)load was taken.")
         self.process_up = gauges("process_up", "1 while the process runs.", process=PROCESSES)
         self.process_restarts = many("process_restarts", "Restarts by the supervisor.", process=PROCESSES)
         self.process_cpu = many("process_cpu_seconds", "CPU time, user and system.", process=PROCESSES)
         self.process_rss = gauges("process_resident_memory_bytes", "Resident memory.", process=PROCESSES)
         self.process_fds = gauges("process_open_fds", "Open file descriptors.", process=PROCESSES)
-        self.channel_refused = many(
-            "channel_refused", "Messages dropped at a full channel.", process=("sip", "rtp")
-        )
+        self.channel_refused = many("channel_refused", "Messages dropped at a full channel.", process=("sip", "rtp"))
         self.channel_backlog = gauges(
             "channel_backlog_messages", "Messages waiting for a process.", process=("sip", "rtp")
         )
-        self.log_suppressed = one(
-            "log_suppressed", "Log lines left out because the same cause was logged before."
-        )
+        self.log_suppressed = one("log_suppressed", "Log lines left out because the same cause was logged before.")
 
         # Calls
         self.calls_started = many("calls_started", "Calls begun.", direction=("inbound", "outbound"))
@@ -83,15 +75,11 @@ class Metrics(Table):
             "calls_end_reason", "Answered calls over, by who or what ended them.", reason=END_REASONS
         )
         self.calls_active = gauge("calls_active", "Calls that hold a leg now.")
-        self.calls_capacity = gauge(
-            "calls_capacity", "Calls that fit: media.capacity or the SIP stack's limit."
-        )
+        self.calls_capacity = gauge("calls_capacity", "Calls that fit: media.capacity or the SIP stack's limit.")
         self.sessions_active = gauge("gateway_sessions_active", "Sessions with at least one leg here.")
         self.call_setup = hist("call_setup_seconds", "From INVITE to the 200.", _SETUP_S)
         self.call_duration = hist("call_duration_seconds", "From the 200 to the end.", _DURATION_S)
-        self.call_unexpected = one(
-            "call_unexpected_events", "Events that the state of their call did not expect."
-        )
+        self.call_unexpected = one("call_unexpected_events", "Events that the state of their call did not expect.")
         self.audio_faults = many(
             "calls_audio_fault", "Calls with no or one-way audio, by likely cause.", cause=AUDIO_FAULTS
         )
@@ -125,14 +113,10 @@ class Metrics(Table):
         self.stream_frames_replayed = one("stream_frames_replayed", "Frames sent again after a reconnection.")
         self.stream_dropped = many("stream_frames_dropped", "Audio frames dropped.", reason=STREAM_DROPS)
         self.stream_bytes = many("stream_bytes", "Bytes of stream messages.", direction=("sent", "received"))
-        self.stream_queue = gauge(
-            "stream_send_queue_bytes", "Waiting for slow session services, all streams."
-        )
+        self.stream_queue = gauge("stream_send_queue_bytes", "Waiting for slow session services, all streams.")
         self.stream_messages = many("stream_messages_received", "Messages taken, by type.", type=SERVER_TYPES)
         self.stream_bad = many("stream_bad_messages", "Messages refused, by cause.", cause=BAD_MESSAGES)
-        self.playout_queue = gauge(
-            "playout_queue_seconds", "Return audio queued and not yet played, all legs."
-        )
+        self.playout_queue = gauge("playout_queue_seconds", "Return audio queued and not yet played, all legs.")
         self.playout_dropped = many(
             "playout_dropped_seconds",
             "Return audio never played.",
@@ -147,9 +131,7 @@ class Metrics(Table):
         self.rtp_late = one("rtp_packets_late", "Packets after their play time.")
         self.rtp_duplicate = one("rtp_packets_duplicate", "Packets that came twice.")
         self.rtp_reordered = one("rtp_packets_reordered", "Packets out of order and in time.")
-        self.rtp_stranger = one(
-            "rtp_packets_stranger", "Packets from an address that the leg does not believe."
-        )
+        self.rtp_stranger = one("rtp_packets_stranger", "Packets from an address that the leg does not believe.")
         self.rtp_refused = one("rtp_packets_refused", "Our packets refused by ICMP.")
         self.rtp_send_errors = one("rtp_send_errors", "Packets that the kernel did not take.")
         self.rtp_rejected = self._bounded("rtp_packets_rejected", "Packets refused, by reason.", "reason", 32)
@@ -162,9 +144,7 @@ class Metrics(Table):
             "rtp_delay_moves", "10 ms pieces that moved the delay.", move=("trimmed", "stretched")
         )
         self.rtp_resyncs = many("rtp_resyncs", "Jumps of a received stream.", cause=("timestamp", "ssrc"))
-        self.rtp_underruns = many(
-            "rtp_underruns", "Gaps inside return talkspurts, by length.", length=UNDERRUN_LADDER
-        )
+        self.rtp_underruns = many("rtp_underruns", "Gaps inside return talkspurts, by length.", length=UNDERRUN_LADDER)
         self.rtp_digits = many("rtp_digits", "Key presses by RFC 4733.", direction=("in", "out"))
         self.rtcp_packets = many("rtcp_packets", "RTCP packets.", direction=("in", "out"))
         self.dtmf_info = one("sip_info_digits", "Key presses by SIP INFO.")
@@ -201,9 +181,7 @@ class SessionsMetrics(Table):
         one, many, gauge = self._counter, self._counters, self._gauge
         methods, classes = ("GET", "POST", "PUT", "PATCH", "DELETE"), ("2xx", "3xx", "4xx", "5xx")
         self.requests = many("sessions_http_requests", "REST requests.", method=methods, status=classes)
-        self.request_time = self._histogram(
-            "sessions_http_request_seconds", "Time a REST request took.", _LATENCY_S
-        )
+        self.request_time = self._histogram("sessions_http_request_seconds", "Time a REST request took.", _LATENCY_S)
         self.created = one("sessions_created", "Sessions created.")
         self.ended = many("sessions_ended", "Sessions ended, by reason.", reason=END_OF_SESSION)
         self.active = gauge("sessions_active", "Sessions not yet ended.")
@@ -212,15 +190,9 @@ class SessionsMetrics(Table):
             "sessions_streams_refused", "Handshakes refused.", status=("401", "404", "409", "503")
         )
         self.messages = many("sessions_stream_messages", "Stream messages taken, by type.", type=CLIENT_TYPES)
-        self.bad_messages = many(
-            "sessions_stream_bad_messages", "Stream messages refused.", cause=BAD_MESSAGES
-        )
-        self.audio_dropped = one(
-            "sessions_stream_audio_dropped", "audio.output messages dropped for slow clients."
-        )
+        self.bad_messages = many("sessions_stream_bad_messages", "Stream messages refused.", cause=BAD_MESSAGES)
+        self.audio_dropped = one("sessions_stream_audio_dropped", "audio.output messages dropped for slow clients.")
         self.utterances = one("sessions_utterances", "Finished utterances interpreted.")
-        self.interpret_time = self._histogram(
-            "sessions_interpret_seconds", "Utterance end to first audio.", _LATENCY_S
-        )
+        self.interpret_time = self._histogram("sessions_interpret_seconds", "Utterance end to first audio.", _LATENCY_S)
         self.webhooks = many("sessions_webhook_deliveries", "Webhook attempts.", result=WEBHOOK_RESULTS)
         self.webhook_queue = gauge("sessions_webhooks_pending", "Webhook deliveries not yet made.")

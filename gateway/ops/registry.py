@@ -30,9 +30,7 @@ class Labelled(Generic[_M]):
         wanted = (key,) if isinstance(key, str) else key
         child = self._children.get(wanted) or self._rest.get(wanted)
         if child is None:
-            known = tuple(
-                v if v in allowed else "other" for v, allowed in zip(wanted, self._values, strict=True)
-            )
+            known = tuple(v if v in allowed else "other" for v, allowed in zip(wanted, self._values, strict=True))
             child = self._rest.setdefault(known, self._metric.labels(*known))
         return child
 
@@ -61,14 +59,10 @@ class Table:
         return Histogram(f"glotgate_{name}", text, buckets=buckets, registry=self.registry)
 
     def _counters(self, name: str, text: str, **labels: Sequence[str]) -> Labelled[Counter]:
-        return Labelled(
-            Counter(f"glotgate_{name}", text, list(labels), registry=self.registry), list(labels.values())
-        )
+        return Labelled(Counter(f"glotgate_{name}", text, list(labels), registry=self.registry), list(labels.values()))
 
     def _gauges(self, name: str, text: str, **labels: Sequence[str]) -> Labelled[Gauge]:
-        return Labelled(
-            Gauge(f"glotgate_{name}", text, list(labels), registry=self.registry), list(labels.values())
-        )
+        return Labelled(Gauge(f"glotgate_{name}", text, list(labels), registry=self.registry), list(labels.values()))
 
     def _info(self, name: str, text: str, *labels: str) -> Gauge:
         """A gauge of 1 whose labels are the message; label it once."""
