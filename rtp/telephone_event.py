@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from itertools import islice
 from typing import Final, NamedTuple
 
 from rtp.serial import delta32
@@ -23,6 +24,7 @@ _ENDS: Final = 3  # RFC 4733 §2.5.1.4: the last packet is sent three times
 _VOLUME: Final = 10  # −10 dBm0
 _SEGMENT: Final = 0xFFFF  # RFC 4733 §2.5.1.3: a longer event goes on with a new timestamp
 _REMEMBERED: Final = 16  # events that are over, whose late packets still come
+_MOST: Final = _REMEMBERED // 2  # events of one packet that are looked at
 _BLOCK: Final = struct.Struct(">BBH")
 
 
@@ -82,7 +84,7 @@ class EventReceiver:
             return Heard(True, [], None)
         presses: list[Press] = []
         tone: Span | None = None
-        for code, flags, duration in _BLOCK.iter_unpack(payload):
+        for code, flags, duration in islice(_BLOCK.iter_unpack(payload), _MOST):
             ended = bool(flags & 0x80)
             if code < len(DIGITS):
                 spoken = self._take(code, timestamp, duration, ended, presses, now_ns)

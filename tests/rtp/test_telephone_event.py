@@ -132,6 +132,11 @@ def test_several_events_in_one_packet() -> None:
     assert receiver.feed(1600, block(3, 800, end=True), 0).presses == [Press("3", 1600, 800)]
 
 
+def test_a_packet_full_of_events_gives_a_few_once() -> None:
+    payload = b"".join(block(n % 10, 400, end=True) for n in range(300))
+    assert digits(EventReceiver(), [(0, payload)] * 5) == list("01234567")
+
+
 def test_an_event_that_is_not_over_ends_the_packet() -> None:
     assert digits(EventReceiver(), [(0, block(1, 160) + block(2, 160))]) == ["1"]
 
