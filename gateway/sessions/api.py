@@ -196,9 +196,7 @@ def create_app(service: Service, ready: Callable[[], bool] = lambda: True) -> AS
 
 def _add_session_routes(app: FastAPI) -> None:
     @app.post("/v1/sessions", **openapi.CREATE)
-    async def create_session(
-        request: Request, principal: Writer, idempotency_key: IdempotencyKey = None
-    ) -> Response:
+    async def create_session(request: Request, principal: Writer, idempotency_key: IdempotencyKey = None) -> Response:
         """Create a session. Costs one credit."""
         body = await read_body(request)
         asked = parse(SessionCreate, body)

@@ -101,7 +101,10 @@ class Hub:
         return await asyncio.shield(self._ended[session_id])
 
     async def close(self) -> None:
-        """The service stops: streams are closed, sessions stay for the next process."""
+        """The service stops: streams are closed, sessions stay for the next process.
+
+        The journal must run meanwhile, and returns when all of it is written.
+        """
         for live in tuple(self.sessions.values()):
             live.suspend(1012, "the service restarts")
         if self._finalizing:
@@ -109,7 +112,7 @@ class Hub:
         now = self.clock()
         for live in self.sessions.values():
             self._save(live, now)
-        await self.journal.close()
+        self.journal.close()
 
     # ---- Observer ----------------------------------------------------------------------------------
 

@@ -30,12 +30,13 @@ _Entry = tuple[Callable[..., object], tuple[Any, ...], asyncio.Future[None]]
 
 
 class Journal:
-    """Give jobs with `write`; `run` carries them out until it is cancelled, `close` carries out the rest."""
+    """Give jobs with `write`; `run` carries them out, until `close` was called and nothing waits any more."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[_Entry] = deque()
         self._wake = asyncio.Event()
+        self._closing = False
         self.refused = 0
         self.failed = 0
 
@@ -59,14 +60,18 @@ class Journal:
         return future
 
     async def run(self) -> None:
+        """Never cancel this: a batch that is with the database would be carried out twice."""
         while True:
+            await self._drain()
+            if self._closing:
+                return
             await self._wake.wait()
             self._wake.clear()
-            await self._drain()
 
-    async def close(self) -> None:
-        """Carry out what waits. Call after `run` was cancelled."""
-        await self._drain()
+    def close(self) -> None:
+        """Let `run` return once everything is written."""
+        self._closing = True
+        self._wake.set()
 
     async def _drain(self) -> None:
         tries = 0
@@ -77,9 +82,7 @@ class Journal:
             except OperationalError as error:
                 # The database is away (or locked for longer than its time-out): what waits, waits on.
                 delay = _RETRY_S[min(tries, len(_RETRY_S) - 1)]
-                _log.warning(
-                    "database_unavailable", retry_s=delay, waiting=self.backlog, error=type(error).__name__
-                )
+                _log.warning("database_unavailable", retry_s=delay, waiting=self.backlog, error=type(error).__name__)
                 tries += 1
                 await asyncio.sleep(delay)
                 continue

@@ -57,9 +57,7 @@ def ensure_organization(
     webhook_secret: str | None = None,
 ) -> None:
     """Create the organization unless it exists. credits_limit None: unlimited; rate_limit: per minute."""
-    known = connection.execute(
-        select(organizations.c.id).where(organizations.c.id == organization_id)
-    ).first()
+    known = connection.execute(select(organizations.c.id).where(organizations.c.id == organization_id)).first()
     if known is None:
         connection.execute(
             insert(organizations).values(
@@ -92,9 +90,7 @@ def create(
     """
     if organization_id == DEFAULT_ORGANIZATION:
         ensure_organization(connection, now)
-    elif not connection.execute(
-        select(organizations.c.id).where(organizations.c.id == organization_id)
-    ).first():
+    elif not connection.execute(select(organizations.c.id).where(organizations.c.id == organization_id)).first():
         raise LookupError(f"there is no organization {organization_id}")
     prefix = "sk_live_" if live else "sk_test_"
     key = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(32))
@@ -123,8 +119,6 @@ def list_keys(connection: Connection, organization_id: str | None = None) -> lis
 def revoke(connection: Connection, key_id: str, now: float) -> bool:
     """Refuse this key from now on. False: no such key, or revoked already."""
     done = connection.execute(
-        update(api_keys)
-        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-        .values(revoked_at=now)
+        update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=now)
     )
     return done.rowcount == 1

@@ -101,9 +101,15 @@ class LiveSession:
         self.peers.append(peer)
         record = self.record
         self._step(Event.ATTACHED, now)
-        peer.send(
-            _encode(m.SessionReady(self.id, record.mode, record.source_language, record.target_language))
-        )
+        # A language that is to be detected is told as null; the struct, made for readers, would leave it out.
+        ready = {
+            "type": "session.ready",
+            "session_id": self.id,
+            "mode": record.mode,
+            "source_language": record.source_language,
+            "target_language": record.target_language,
+        }
+        peer.send(_encode(ready))
 
     def detach(self, peer: Peer, now: float) -> None:
         """A stream has gone, however it went."""
@@ -185,9 +191,7 @@ class LiveSession:
         translation: tuple[str, str] | None,
     ) -> None:
         translated = None if translation is None else m.Translation(*translation)
-        message = m.TranscriptFinal(
-            self.id, segment_id, speaker, language, text, start_ms, confidence, translated
-        )
+        message = m.TranscriptFinal(self.id, segment_id, speaker, language, text, start_ms, confidence, translated)
         self._observer.noted(self, message)
         self._broadcast(message)
 

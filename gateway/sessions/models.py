@@ -90,9 +90,7 @@ sessions = Table(
     Column("target_language", String(40)),
     Column("phone_number", String(16)),
     Column("provider", Text, nullable=False),  # JSON: string, null, or the older object
-    Column(
-        "options", Text, nullable=False
-    ),  # JSON: routing, participants, ai_agent, recording, transcription
+    Column("options", Text, nullable=False),  # JSON: routing, participants, ai_agent, recording, transcription
     Column("webhook_url", Text),
     Column("metadata", Text, nullable=False),  # JSON object of strings
     Column("call", Text),  # JSON: the call object

@@ -107,11 +107,12 @@ async def serve(
     stopping = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait([stopping, serving, journal, *tasks], return_when=asyncio.FIRST_COMPLETED)
     rest.should_exit = True
-    for task in (*tasks, journal, stopping):
+    for task in (*tasks, stopping):
         task.cancel()
-    await asyncio.gather(serving, journal, stopping, *tasks, return_exceptions=True)
+    await asyncio.gather(serving, stopping, *tasks, return_exceptions=True)
     await hub.close()
     await streams.close()
+    await asyncio.wait([journal])
     database.close()
     for task in done - {stopping}:
         task.result()  # a part that ended by itself has failed: let the process fail too
@@ -124,9 +125,7 @@ async def _housekeeping(database: Database, clock: Callable[[], float]) -> None:
         await asyncio.sleep(600)
 
 
-def run(
-    config: Config, internal_key: str, ready: Callable[[str, str], None] = lambda rest, stream: None
-) -> None:
+def run(config: Config, internal_key: str, ready: Callable[[str, str], None] = lambda rest, stream: None) -> None:
     """The process: serve until SIGTERM or SIGINT. internal_key: the Bearer key of the gateway itself."""
 
     async def main() -> None:

@@ -111,9 +111,7 @@ class Service:
         live = self.hub.sessions.get(session_id)
         return Reply(200, self._view(stored if live is None else live.record, self.clock()), {})
 
-    async def end(
-        self, principal: Principal, session_id: str, reason: str | None, ticket: Ticket | None
-    ) -> Reply:
+    async def end(self, principal: Principal, session_id: str, reason: str | None, ticket: Ticket | None) -> Reply:
         """POST /v1/sessions/{id}/end. Ending again gives the same summary."""
         with self._running.one(ticket):
             now = self.clock()
@@ -135,9 +133,7 @@ class Service:
             reply = Reply(200, _encode(views.summary_view(stored, now)), {})
             if ticket is not None:
                 answer = Stored(ticket.digest, reply.status, {}, reply.body)
-                await self.database.run(
-                    store.remember, ticket.organization_id, ticket.route, ticket.key, answer, now
-                )
+                await self.database.run(store.remember, ticket.organization_id, ticket.route, ticket.key, answer, now)
             return reply
 
     # ---- helpers -----------------------------------------------------------------------------------
@@ -150,9 +146,7 @@ class Service:
         if stored is None:
             return None
         idempotency.check(ticket, stored)
-        return Reply(
-            stored.status, stored.body, stored.headers | {"Idempotent-Replayed": "true"}, replayed=True
-        )
+        return Reply(stored.status, stored.body, stored.headers | {"Idempotent-Replayed": "true"}, replayed=True)
 
     def _view(self, session: Session, now: float) -> bytes:
         stream: dict[str, Any] | None = None
@@ -165,17 +159,13 @@ class Service:
             }
         return _encode(views.session_view(session, now, stream=stream, words=0))
 
-    def _new_session(
-        self, connection: Connection, organization_id: str, asked: SessionCreate, now: float
-    ) -> Session:
+    def _new_session(self, connection: Connection, organization_id: str, asked: SessionCreate, now: float) -> Session:
         provider, phone_number = _resolve(connection, organization_id, asked)
         recording = asked.recording or Recording()
         transcription = asked.transcription or Transcription()
         options = {
             "routing": asked.routing.model_dump(exclude_none=True) if asked.routing else None,
-            "participants": [
-                {"type": party.type, "language": party.language} for party in asked.participants or []
-            ],
+            "participants": [{"type": party.type, "language": party.language} for party in asked.participants or []],
             "ai_agent": asked.ai_agent.model_dump(exclude_none=True) if asked.ai_agent else None,
             "recording": {"enabled": recording.enabled, "channels": recording.channels},
             "transcription": {"enabled": transcription.enabled, "partials": transcription.partials},

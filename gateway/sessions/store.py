@@ -214,9 +214,7 @@ def recall(connection: Connection, organization_id: str, route: str, key: str, s
     return Stored(row.digest, row.status, from_json(row.headers), row.body.encode()) if row else None
 
 
-def remember(
-    connection: Connection, organization_id: str, route: str, key: str, stored: Stored, now: float
-) -> None:
+def remember(connection: Connection, organization_id: str, route: str, key: str, stored: Stored, now: float) -> None:
     """Keep the answer; an entry that outlived its day is replaced."""
     same = (
         idempotency.c.organization_id == organization_id,

@@ -157,9 +157,7 @@ class Stream(WSListener):
     def _too_fast(self) -> None:
         if self._received == RATE + 1:  # told once a second
             self._server.counts["rate_limited"] += 1
-            self.live.warn(
-                self, "rate_limit_exceeded", f"more than {RATE} messages a second; the surplus is dropped"
-            )
+            self.live.warn(self, "rate_limit_exceeded", f"more than {RATE} messages a second; the surplus is dropped")
 
     def sweep(self, now: float) -> None:
         """Once a second: ping, and close a peer that is silent."""
@@ -233,9 +231,7 @@ class StreamServer:
         except Exception:  # picows would show the exception's text to the peer
             _log.exception("handshake_failed")
             self.counts["internal_error"] += 1
-            return _refusal(
-                GatewayError(Fault.INTERNAL, "the handshake failed here"), new_id("req", self.hub.clock())
-            )
+            return _refusal(GatewayError(Fault.INTERNAL, "the handshake failed here"), new_id("req", self.hub.clock()))
 
     def _find(self, request: WSUpgradeRequest) -> LiveSession:
         target = urlsplit(request.path.decode("latin-1"))

@@ -48,6 +48,4 @@ def check(secret: bytes, session_id: str, token: str, now: float) -> None:
     ):
         raise PeerFault(Fault.INVALID_TOKEN, "the stream token is not valid for this session")
     if now >= _EXPIRY.unpack(expiry)[0]:
-        raise PeerFault(
-            Fault.EXPIRED_TOKEN, "the stream token has expired; retrieve the session to get a fresh one"
-        )
+        raise PeerFault(Fault.EXPIRED_TOKEN, "the stream token has expired; retrieve the session to get a fresh one")

@@ -22,9 +22,7 @@ def active_seconds(session: Session, now: float) -> float:
     return max(0.0, (now if session.ended_at is None else session.ended_at) - session.started_at)
 
 
-def session_view(
-    session: Session, now: float, *, stream: dict[str, Any] | None, words: int
-) -> dict[str, Any]:
+def session_view(session: Session, now: float, *, stream: dict[str, Any] | None, words: int) -> dict[str, Any]:
     """The session representation. stream: `{url, token, expires_at}`, None once it has ended."""
     active = round(active_seconds(session, now), 3)
     options = session.options

@@ -136,9 +136,7 @@ class Endpointer:
                     events.append(Started(self._at(self._judged) - self._loud_ms))
                 else:
                     self._forget(tuning.preroll_ms + tuning.onset_ms)
-            elif self._quiet_ms >= tuning.hangover_ms or self._at(self._judged) - self._start_ms >= (
-                tuning.longest_ms
-            ):
+            elif self._quiet_ms >= tuning.hangover_ms or self._at(self._judged) - self._start_ms >= (tuning.longest_ms):
                 self._finish(events, self._judged)
 
     def _finish(self, events: list[Started | Utterance], end: int) -> None:

@@ -40,9 +40,7 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.Double),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.UniqueConstraint("digest", name="uq_api_keys_digest"),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name="fk_api_keys_organization_id"
-        ),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_api_keys_organization_id"),
     )
     op.create_table(
         "connections",
@@ -52,13 +50,9 @@ def upgrade() -> None:
         sa.Column("phone_number", sa.String(16)),
         sa.Column("is_default", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_connections"),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name="fk_connections_organization_id"
-        ),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_connections_organization_id"),
     )
-    op.create_index(
-        "ix_connections_organization_id_phone_number", "connections", ["organization_id", "phone_number"]
-    )
+    op.create_index("ix_connections_organization_id_phone_number", "connections", ["organization_id", "phone_number"])
     op.create_table(
         "sessions",
         sa.Column("id", sa.String(40), nullable=False),
@@ -82,9 +76,7 @@ def upgrade() -> None:
         sa.Column("translation_seconds", sa.Double, nullable=False),
         sa.Column("ai_agent_seconds", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_sessions"),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name="fk_sessions_organization_id"
-        ),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_sessions_organization_id"),
     )
     op.create_index("ix_sessions_organization_id_created_at", "sessions", ["organization_id", "created_at"])
     op.create_index("ix_sessions_status_node", "sessions", ["status", "node"])

@@ -1,0 +1,74 @@
+"""A private PostgreSQL server for tests, on a Unix socket of its own; Debian's `postgresql` package.
+
+The server refuses to run as root, so root starts it as the package's user.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+
+@dataclass
+class Server:
+    """A running server. socket: the folder of its Unix socket."""
+
+    socket: Path
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def new_database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"test{next(self._numbers)}"
+        with psycopg.connect(host=str(self.socket), user="postgres", dbname="postgres", autocommit=True) as c:
+            c.execute(f"CREATE DATABASE {name}".encode())
+        return f"postgresql+psycopg://postgres@/{name}?host={self.socket}"
+
+
+def _programs() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    if not found:
+        raise RuntimeError("PostgreSQL is not installed; on Debian: apt-get install postgresql")
+    return found[-1].parent
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Server]:
+    """Run a server with its data in `folder` until the block ends."""
+    programs = _programs()
+    socket = Path(f"/tmp/pg-{os.getpid()}")  # a socket's path may have 107 characters, pytest's have more
+    socket.mkdir(mode=0o700)
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        for path in (folder, socket):
+            shutil.chown(path, "postgres", "postgres")
+        for parent in folder.parents:  # pytest closes its folders to others
+            if parent.name.startswith("pytest-"):
+                parent.chmod(0o711)
+        prefix = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+    try:
+        _call(prefix, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
+        settings = f"-k {socket} -h '' -c fsync=on -c max_connections=200"
+        _call(prefix, programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", settings, "start")
+        try:
+            yield Server(socket)
+        finally:
+            _call(prefix, programs / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(socket)
+
+
+def _call(prefix: list[str], *command: str | Path) -> None:
+    done = subprocess.run(
+        [*prefix, *map(str, command)], capture_output=True, text=True, check=False, timeout=120, cwd="/"
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stdout}{done.stderr}")
