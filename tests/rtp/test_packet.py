@@ -142,9 +142,7 @@ likely = st.builds(
 )
 
 
-@given(
-    st.lists(st.one_of(likely, st.binary(max_size=200)), max_size=12), st.sampled_from([12, 64, 172, 1500])
-)
+@given(st.lists(st.one_of(likely, st.binary(max_size=200)), max_size=12), st.sampled_from([12, 64, 172, 1500]))
 @settings(max_examples=300)
 def test_the_batch_parser_agrees_with_the_plain_one(datagrams: list[bytes], mtu: int) -> None:
     check(datagrams, mtu)

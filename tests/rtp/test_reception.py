@@ -27,9 +27,7 @@ class Plain:
         self.last: tuple[int, int] | None = None
         self.jitter = 0.0
 
-    def update(
-        self, sequence: int, timestamp: int, ssrc: int, arrival_ns: int, timed: bool
-    ) -> tuple[R, bool]:
+    def update(self, sequence: int, timestamp: int, ssrc: int, arrival_ns: int, timed: bool) -> tuple[R, bool]:
         verdict, restarted = self.sequence(sequence, ssrc)
         if verdict == R.OK and timed:
             if self.last is not None:
@@ -98,9 +96,7 @@ steps = st.one_of(
     st.integers(-110, 110),
     st.sampled_from([0, 2999, 3000, 30000, -99, -100, -64, -63]),
 )
-packets = st.tuples(
-    steps, st.sampled_from([5, 5, 5, 9]), st.integers(0, 400), st.integers(0, 60), st.booleans()
-)
+packets = st.tuples(steps, st.sampled_from([5, 5, 5, 9]), st.integers(0, 400), st.integers(0, 60), st.booleans())
 
 
 @given(
