@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.ops import admin
+from gateway.ops.admin import METRICS_TYPE, Admin, Answer, as_json
+
+
+async def _calls() -> Answer:
+    return as_json([{"call_id": "call_1"}])
+
+
+async def _metrics() -> Answer:
+    return Answer(200, b"glotgate_x 1\n", METRICS_TYPE)
+
+
+async def _unready() -> Answer:
+    return as_json({"ready": False}, 503)
+
+
+ROUTES = {"/calls": _calls, "/metrics": _metrics, "/readyz": _unready}
+
+
+def _with_server(work: Callable[[Admin, str, int], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        server = Admin(ROUTES)
+        host, port = await server.start("127.0.0.1", 0)
+        try:
+            await work(server, host, port)
+        finally:
+            await server.close()
+
+    asyncio.run(main())
+
+
+async def _raw(host: str, port: int, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(data)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def test_routes_answer_to_a_real_client() -> None:
+    async def work(server: Admin, host: str, port: int) -> None:
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+            calls = await client.get("/calls?pretty=1")
+            assert (calls.status_code, calls.json()) == (200, [{"call_id": "call_1"}])
+            assert calls.headers["content-type"] == "application/json"
+            metrics = await client.get("/metrics")
+            assert metrics.text == "glotgate_x 1\n"
+            assert metrics.headers["content-type"] == METRICS_TYPE
+            assert (await client.get("/readyz")).status_code == 503
+            head = await client.head("/calls")
+            assert (head.content, int(head.headers["content-length"])) == (b"", len(calls.content))
+            missing = await client.get("/nothing")
+            assert (missing.status_code, missing.json()["routes"]) == (404, sorted(ROUTES))
+            post = await client.post("/calls", content=b"x")
+            assert (post.status_code, post.headers["allow"]) == (405, "GET, HEAD")
+
+    _with_server(work)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /calls\r\n\r\n",
+        b"GET /calls HTTP/2\r\n\r\n",
+        b"\xff\x00 / HTTP/9.9\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_counted_and_refused(data: bytes) -> None:
+    async def work(server: Admin, host: str, port: int) -> None:
+        answer = await _raw(host, port, data)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert server.refused == 1
+        assert (await _raw(host, port, b"GET /calls HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    _with_server(work)
+
+
+def test_a_head_without_end_is_refused_at_the_bound() -> None:
+    async def work(server: Admin, host: str, port: int) -> None:
+        answer = await _raw(host, port, b"GET /calls HTTP/1.1\r\nX: " + b"a" * admin.MAX_HEAD)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+    _with_server(work)
+
+
+def test_connections_beyond_the_bound_and_silent_ones_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(admin, "TIMEOUT_S", 0.3)
+
+    async def work(server: Admin, host: str, port: int) -> None:
+        silent = [await asyncio.open_connection(host, port) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await _raw(host, port, b"") == b""  # one too many
+        for reader, writer in silent:
+            assert await reader.read() == b""
+            writer.close()
+        assert server.refused == 3
+        assert (await _raw(host, port, b"GET /calls HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    _with_server(work)
+
+
+def test_an_answer_is_json_even_of_what_is_none() -> None:
+    assert json.loads(as_json({"path": ValueError("x")}).body) == {"path": "x"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=5))
+def test_any_bytes_are_answered_or_closed(requests: list[bytes]) -> None:
+    async def work(server: Admin, host: str, port: int) -> None:
+        for data in requests:
+            assert (await _raw(host, port, data)).startswith(b"HTTP/1.1 ")
+
+    _with_server(work)

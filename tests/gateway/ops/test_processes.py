@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.ops.metrics import Metrics
+from gateway.ops.processes import ProcessFeed, usage
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def _process(proc: Path, pid: int, ticks: int, pages: int = 10, fds: int = 3) -> None:
+    (proc / str(pid) / "fd").mkdir(parents=True, exist_ok=True)
+    for fd in range(fds):
+        (proc / str(pid) / "fd" / str(fd)).touch()
+    fields = ["S", *["0"] * 10, str(ticks), "0", *["0"] * 8, str(pages), *["0"] * 20]
+    (proc / str(pid) / "stat").write_text(f"{pid} (a ) name) {' '.join(fields)}\n")
+
+
+def test_this_process_is_real() -> None:
+    now = usage(os.getpid())
+    assert now is not None
+    assert now.cpu_s > 0
+    assert now.rss_bytes > 1_000_000
+    assert now.fds > 2
+
+
+def test_a_process_that_is_gone_has_no_usage(tmp_path: Path) -> None:
+    assert usage(1, tmp_path) is None
+
+
+def test_counters_survive_the_replacement_of_a_process(tmp_path: Path) -> None:
+    metrics = Metrics()
+    feed = ProcessFeed(metrics, tmp_path)
+    _process(tmp_path, 5, ticks=TICK)
+    feed.observe({"sip": 5})
+    _process(tmp_path, 5, ticks=3 * TICK)
+    feed.observe({"sip": 5})
+    feed.observe({})
+    assert metrics.process_up["sip"]._value.get() == 0
+    assert metrics.process_rss["sip"]._value.get() == 0
+    _process(tmp_path, 6, ticks=2 * TICK)
+    feed.observe({"sip": 6})
+    assert metrics.process_cpu["sip"]._value.get() == pytest.approx(5)
+    assert metrics.process_up["sip"]._value.get() == 1
+    assert metrics.process_fds["sip"]._value.get() == 3
+    assert metrics.process_rss["sip"]._value.get() == 10 * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_hidden_descriptors_are_left_out(tmp_path: Path) -> None:
+    _process(tmp_path, 5, ticks=1, fds=0)
+    (tmp_path / "5" / "fd").rmdir()
+    now = usage(5, tmp_path)
+    assert now is not None
+    assert now.fds == -1
