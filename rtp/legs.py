@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import select
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,7 @@ from rtp.seldom import Seldom
 from rtp.settings import Settings
 from rtp.sockets import LegSockets
 from rtp.source_lock import Address, SourceLock
+from rtp.srtp import Pointer, Srtp, pointer_to
 from rtp.table import KINDS, NOT_ACCEPTED, Table
 
 MTU: Final = 1501  #: one more than is accepted, so that a longer datagram is seen to be too long
@@ -62,6 +64,8 @@ class Legs:
         self.receive_from: list[Receive] = [_receive_nothing] * n
         self.scratch = np.zeros((1, MTU), np.uint8)
         self._scratch_view = memoryview(self.scratch[0])
+        self._scratch_at = pointer_to(self.scratch)
+        self.secure: dict[int, Srtp] = {}  # rows whose media is sealed
         self._settings = settings
         self._plane: Plane = table.plane
         self._emit = emit
@@ -110,6 +114,18 @@ class Legs:
         refused = isinstance(error, ConnectionRefusedError)
         self._plane.stats["packets_refused" if refused else "send_errors"][row] += 1
 
+    def unseal(self, row: int, at: Pointer, second_octet: int, length: int) -> int:
+        """Open a sealed datagram in place: its new length, or −1 when it is refused, which is counted."""
+        is_rtcp = second_octet & 0xE0 == 0xC0  # RFC 5761 §4
+        srtp = self.secure[row]
+        opened = srtp.unprotect_rtcp(at, length) if is_rtcp else srtp.unprotect(at, length)
+        if opened >= 0:
+            return opened
+        self.table.rejected[-opened] += np.uint64(1)
+        self._plane.stats["packets_bad"][row] += 1
+        self._plane.stats["packets_bad_auth"][row] += 1
+        return -1
+
     def _open(self, command: control.OpenLeg, now_ns: int) -> None:
         full = self.table.open_count >= self.table.capacity
         sockets = None if full else self._bind(command.rtp_port, now_ns)
@@ -152,8 +168,11 @@ class Legs:
         rtcp_port = command.rtcp_port or command.remote_port
         rtcp = None if command.rtcp_port < 0 else (command.rtcp_address or command.remote_address, rtcp_port)
         sdp = (command.remote_address, command.remote_port)
+        self._secure(row, command.srtp)
         if leg.lock.expect(sdp, rtcp, command.symmetric, now_ns):
             self._believe(row, sdp)
+        elif leg.sockets.media is not None:
+            self._send_by(row, leg.sockets.media)
         if table.configured_ns[row] == 0:
             table.configured_ns[row] = now_ns
             table.waiting.append(row)
@@ -172,9 +191,28 @@ class Legs:
         if known is None:
             self.row_of[media.fileno()] = row
             self.epoll.register(media.fileno(), select.EPOLLIN)
-        self.send_to[row] = media.send
+        self._send_by(row, media)
         self.receive_from[row] = media.recv_into
         return True
+
+    def _secure(self, row: int, keys: control.Srtp | None) -> None:
+        """Keys as the last SDP says. The same keys go on undisturbed; none means plain RTP."""
+        if keys is None:
+            self.secure.pop(row, None)
+        elif row in self.secure:
+            next_sequence = int(self.table.sequence[row])
+            self.secure[row].rekey(keys.suite, keys.receive_key, keys.send_key, next_sequence)
+        else:
+            ssrc = int(self.table.ssrc[row])
+            self.secure[row] = Srtp(keys.suite, keys.receive_key, keys.send_key, ssrc)
+
+    def _send_by(self, row: int, media: socket.socket) -> None:
+        srtp = self.secure.get(row)
+        if srtp is None:
+            self.send_to[row] = media.send
+        else:
+            seal, send = srtp.protect, media.send
+            self.send_to[row] = lambda datagram: send(seal(datagram))
 
     def _listen(self, fd: int, handler: Callable[[int, int], None]) -> None:
         self.others[fd] = handler
@@ -192,6 +230,10 @@ class Legs:
             self.failed(row, error)
             return
         address = (str(source[0]), int(source[1]))
+        if row in self.secure and length > 1:
+            length = self.unseal(row, self._scratch_at, int(self.scratch[0, 1]), length)
+            if length < 0:
+                return
         if address == leg.lock.believed:  # it came before the socket was connected
             self._deliver(row, length, now_ns)
             return
@@ -219,6 +261,10 @@ class Legs:
         except OSError as error:
             self.failed(row, error)
             return
+        if row in self.secure:
+            length = self.unseal(row, self._scratch_at, 0xC8, length)
+            if length < 0:
+                return
         address = (str(source[0]), int(source[1]))
         known = int(self.table.reception.ssrc[row])
         stream = None if known < 0 else known
@@ -232,9 +278,11 @@ class Legs:
         if target is None or not self.table.configured_ns[row]:
             return
         data = self.seldom.report(row, bye)
+        if row in self.secure:
+            data = self.secure[row].protect_rtcp(data)
         try:
-            if target == leg.lock.believed:  # rtcp-mux (RFC 5761): from the RTP port
-                self.send_to[row](data)
+            if target == leg.lock.believed and leg.sockets.media is not None:  # rtcp-mux (RFC 5761)
+                leg.sockets.media.send(data)
             else:
                 leg.sockets.rtcp.sendto(data, target)
         except OSError as error:
@@ -256,6 +304,7 @@ class Legs:
         sockets.close()
         self.send_to[row] = _send_nowhere
         self.receive_from[row] = _receive_nothing
+        self.secure.pop(row, None)
         self.ports.give_back(sockets.port, now_ns)
         self.seldom.close(row)
         generation = int(self.table.generation[row])

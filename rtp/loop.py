@@ -21,6 +21,7 @@ from rtp.errors import LABELS
 from rtp.legs import MTU, Legs
 from rtp.plane import Plane
 from rtp.settings import Settings
+from rtp.srtp import pointer_to
 from rtp.table import Table
 from rtp.tick import FRAME_MS, Tick
 
@@ -45,13 +46,15 @@ class Loop:
         self._slot_ns = FRAME_NS // settings.slots_per_frame
         self._table = Table(plane, settings)
         self._legs = Legs(self._table, settings, channel.send, self._deliver)
-        self._tick = Tick(self._table, self._legs.seldom, settings)
+        self._tick = Tick(self._table, self._legs.seldom)
         self._legs.epoll.register(channel.fileno(), select.EPOLLIN)
         self._legs.others[channel.fileno()] = lambda _slot, now_ns: self._commands(now_ns)
         self._running = True
 
         self._batch = np.zeros((plane.capacity, MTU), np.uint8)
         self._batch_views = [memoryview(row) for row in self._batch]  # type: ignore[arg-type]
+        at = pointer_to(self._batch)
+        self._batch_pointers = [at + i * MTU for i in range(plane.capacity)]
         self._packet_views = self._tick.packet_views()
 
         bounds = len(control.LATENESS_BOUNDS_US) + 1
@@ -163,7 +166,7 @@ class Loop:
     def _round(self, ready: list[tuple[int, int]], number: int, now_ns: int) -> set[int]:
         """One datagram from each of these sockets; returns the sockets."""
         legs, views = self._legs, self._batch_views
-        row_of, receive_from = legs.row_of, legs.receive_from
+        row_of, receive_from, secure = legs.row_of, legs.receive_from, legs.secure
         rows: list[int] = []
         lengths: list[int] = []
         fds = set()
@@ -174,11 +177,18 @@ class Loop:
                 if fd in legs.others:  # a command may just have closed it
                     legs.others[fd](number, now_ns)
                 continue
+            n = len(rows)
             try:
-                lengths.append(receive_from[row](views[len(rows)]))
-                rows.append(row)
+                length = receive_from[row](views[n])
             except OSError as error:
                 legs.failed(row, error)
+                continue
+            if row in secure:
+                length = legs.unseal(row, self._batch_pointers[n], views[n][1], length)
+                if length < 0:
+                    continue
+            lengths.append(length)
+            rows.append(row)
         if rows:
             slot = number % self._settings.slots_per_frame
             batch = self._batch[: len(rows)]

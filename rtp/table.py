@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rtp.conceal import Concealer
+from rtp.delay import Delay
 from rtp.errors import RejectReason
 from rtp.jitter import JitterRing
 from rtp.mix import Mixer
 from rtp.plane import Plane
 from rtp.playout import Playout
+from rtp.quality import Quality
 from rtp.reception import Reception
 from rtp.settings import Settings
 
@@ -46,6 +48,8 @@ class Table:
         self.mixer = Mixer(n)
         self.reception = Reception(n)
         self.concealer = Concealer(n)
+        self.delay = Delay(n, settings.jitter_min_ms, settings.jitter_start_ms, settings.jitter_max_ms)
+        self.quality = Quality(n)
         self.rejected = np.zeros(len(RejectReason), np.uint64)  # packets of all legs, by reason
 
         self.generation = np.zeros(n, np.uint64)  # 0: free
@@ -93,11 +97,16 @@ class Table:
             return None
         row = self._free.popleft()
         rows = np.array([row], np.intp)
-        self.ring.reset(rows)
-        self.playout.reset(rows)
-        self.mixer.reset(rows)
-        self.reception.reset(rows)
-        self.concealer.reset(rows)
+        for module in (
+            self.ring,
+            self.playout,
+            self.mixer,
+            self.reception,
+            self.concealer,
+            self.delay,
+            self.quality,
+        ):
+            module.reset(rows)
         for column in _CLEARED:
             getattr(self, column)[row] = 0
         self.slot[row] = NO_SLOT
@@ -131,7 +140,20 @@ class Table:
 
     def publish(self, rows: Rows) -> None:
         """Bring the statistics of these rows on the plane up to date."""
-        self.reception.export(self.plane.stats, rows)
+        stats = self.plane.stats
+        self.reception.export(stats, rows)
+        stats["delay_target_ms"][rows] = self.delay.target[rows] / 8.0
+        stats["drift_ppm"][rows] = self.delay.drift.ppm[rows]
+
+    def rate(self, rows: Rows) -> None:
+        """Rate the quality interval of these rows that ends now (E-model), and begin the next."""
+        stats = self.plane.stats
+        # Mouth to ear as far as this end can know: a packet's own 20 ms, half the round trip, the play-out delay.
+        delay_ms = 20.0 + stats["rtt_ms"][rows] / 2.0 + stats["delay_ms"][rows]
+        rating = self.quality.rate(rows, delay_ms)
+        stats["r_factor"][rows] = rating.r
+        stats["mos"][rows] = rating.mos
+        stats["burst_ratio"][rows] = rating.burst_ratio
 
     def holds(self, row: int, generation: int) -> bool:
         """Whether this leg is still the row's."""

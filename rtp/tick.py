@@ -18,7 +18,6 @@ from rtp.conceal import HISTORY
 from rtp.errors import IS_BAD, RejectReason
 from rtp.plane import CONCEALED, FRAME, UPLINK_FRAMES
 from rtp.seldom import Seldom
-from rtp.settings import Settings
 from rtp.table import EVENT, NO_SLOT, PCMA, Table
 
 Rows = npt.NDArray[np.intp]
@@ -28,6 +27,8 @@ Mask = npt.NDArray[np.bool_]
 FRAME_MS: Final = 20
 #: Statistics that are kept elsewhere than on the plane are brought there this often (half a second).
 PUBLISH_FRAMES: Final = 25
+#: Length of a quality interval (5 s).
+RATE_FRAMES: Final = 250
 
 
 class Rendered(NamedTuple):
@@ -44,11 +45,10 @@ _NOTHING_SPECIAL: Final[dict[int, list[bytes]]] = {}
 class Tick:
     """The phases of a slot over one table. Preallocates; raises nothing on input."""
 
-    def __init__(self, table: Table, seldom: Seldom, settings: Settings) -> None:
+    def __init__(self, table: Table, seldom: Seldom) -> None:
         n = table.capacity
         self.table = table
         self._seldom = seldom
-        self._start_ms = settings.jitter_start_ms
         self._slot_ms = FRAME_MS // table.slots
         self._captured = [0] * table.slots
         self._packets = np.zeros((n, packet.HEADER + FRAME), np.uint8)
@@ -117,6 +117,8 @@ class Tick:
         if np.count_nonzero(restart):
             which = np.flatnonzero(restart)
             position[which] = self._restart(rows[which], slot, now_ns)
+            t.delay.reset_base(rows[which])
+        t.delay.observe(rows, np.full(len(rows), now_ns), position, size)
         t.ring.store(rows, headers.timestamp, position, payload, size, late)
         t.bytes_received[rows] += size.astype(np.uint64)
         t.last_packet_ns[rows] = now_ns
@@ -136,14 +138,14 @@ class Tick:
             return False
         plane = t.plane
         frames, missing = t.ring.read(rows)  # (k, 160), (k, 2)
-        holes = missing.any(axis=1) | t.concealer.active[rows]
+        lost: Mask = missing[:, 0] & missing[:, 1]
+        holes = missing[:, 0] | missing[:, 1] | t.concealer.active[rows]
         flags = np.zeros(len(rows), np.uint8)
         if np.count_nonzero(holes):
             which = np.flatnonzero(holes)
             frames[which] = self._conceal(rows[which], frames[which], missing[which])
-            whole = missing.all(axis=1)
-            t.frames_concealed[rows] += whole
-            flags[whole] |= CONCEALED
+            t.frames_concealed[rows] += lost
+            flags[lost] |= CONCEALED
         head = plane.uplink_head[rows]
         at = (head % UPLINK_FRAMES).astype(np.intp)
         plane.uplink[rows, at] = frames
@@ -153,9 +155,12 @@ class Tick:
         t.ring.advance(rows)
         t.frames_up[rows] += np.uint64(1)
         plane.uplink_head[rows] = head + np.uint64(1)  # last: the reader looks here first
+        t.quality.count(rows, lost)
         self._captured[slot] += 1
         if self._captured[slot] % PUBLISH_FRAMES == 0:
             t.publish(rows)
+        if self._captured[slot] % RATE_FRAMES == 0:
+            t.rate(rows)
         return True
 
     def _conceal(self, rows: Rows, frames: Bytes, missing: Mask) -> Bytes:
@@ -196,7 +201,8 @@ class Tick:
         t.first_packet_ns[rows[t.first_packet_ns[rows] == 0]] = now_ns
         t.resyncs[rows] += t.ring.started[rows]
         until_ms = (t.slot[rows] - slot) % t.slots * self._slot_ms  # until the leg's next capture
-        frames = np.maximum(np.rint((self._start_ms - until_ms) / FRAME_MS), 0).astype(np.int64)
+        wanted_ms = t.delay.target[rows] / 8.0
+        frames = np.maximum(np.rint((wanted_ms - until_ms) / FRAME_MS), 0).astype(np.int64)
         return t.ring.restart(rows, frames * FRAME)
 
     def _halve(self, rows: Rows, packets: Bytes, which: Rows) -> dict[int, list[bytes]]:
@@ -210,7 +216,8 @@ class Tick:
         packet.build(second, t.payload_type[row], 0, t.sequence[row], timestamp, t.ssrc[row])
         t.sequence[row] += np.uint16(1)
         t.packets_sent[row] += np.uint64(1)
-        return dict(zip(which.tolist(), map(list, zip(_datagrams(first), _datagrams(second), strict=True)), strict=True))
+        pairs = map(list, zip(_datagrams(first), _datagrams(second), strict=True))
+        return dict(zip(which.tolist(), pairs, strict=True))
 
     def _mix(self, rows: Rows, frames: Bytes, playing: npt.NDArray[np.bool_], which: Rows) -> Bytes:
         t = self.table

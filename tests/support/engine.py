@@ -38,7 +38,7 @@ class Engine:
         self.events: list[Any] = []
         self.table = Table(self.plane, self.settings)
         self.seldom = Seldom(self.table, self.events.append)
-        self.tick = Tick(self.table, self.seldom, self.settings)
+        self.tick = Tick(self.table, self.seldom)
         self.number = 0
         self.sent: dict[int, list[bytes]] = {}
         self.heard: dict[int, list[bytes]] = {}
