@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import correlate, resample_poly
+from scipy.signal import correlate, resample_poly  # type: ignore[import-untyped]
 
 RATE = 8000
 Samples = npt.NDArray[np.float32]
@@ -26,7 +26,7 @@ def read_wav(path: Path) -> Samples:
         if file.getsampwidth() != 2:
             raise ValueError(f"{path} is not 16-bit PCM")
         data = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-        samples = data.reshape(-1, file.getnchannels())[:, 0].astype(np.float32) / 32768
+        samples: Samples = data.reshape(-1, file.getnchannels())[:, 0].astype(np.float32) / np.float32(32768)
         rate = file.getframerate()
     if rate == RATE or samples.size == 0:
         return samples

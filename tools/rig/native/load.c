@@ -171,25 +171,24 @@ static void on_packet(struct leg *leg, const uint8_t *packet, int size, int64_t 
         scanner_push(&leg->scanner, packet + 12, size - 12, arrived_ns, on_marker, leg);
 }
 
+/* One packet: should there be more, the socket is reported again a millisecond later, and the kernel has their times. */
 static void listen_leg(struct leg *leg)
 {
-    for (;;) {
-        uint8_t packet[2048], control[128];
-        struct iovec part = {packet, sizeof packet};
-        struct msghdr message = {
-            .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-        ssize_t size = recvmsg(leg->fd, &message, MSG_DONTWAIT);
-        if (size < 0)
-            return;
-        int64_t arrived = monotonic_ns();
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
-            if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
-                struct timespec at;
-                memcpy(&at, CMSG_DATA(c), sizeof at);
-                arrived = at.tv_sec * 1000000000LL + at.tv_nsec - wall_minus_monotonic;
-            }
-        on_packet(leg, packet, (int)size, arrived);
-    }
+    uint8_t packet[2048], control[128];
+    struct iovec part = {packet, sizeof packet};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t size = recvmsg(leg->fd, &message, MSG_DONTWAIT);
+    if (size < 0)
+        return;
+    int64_t arrived = monotonic_ns();
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+            struct timespec at;
+            memcpy(&at, CMSG_DATA(c), sizeof at);
+            arrived = at.tv_sec * 1000000000LL + at.tv_nsec - wall_minus_monotonic;
+        }
+    on_packet(leg, packet, (int)size, arrived);
 }
 
 static void listen_all(int64_t now_ns)
@@ -270,6 +269,8 @@ int main(int argc, char **argv)
         files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
     prctl(PR_SET_PDEATHSIG, 15);
     prctl(PR_SET_TIMERSLACK, 1);
+    /* Callers and the service are other machines in life: where it is permitted, they do not wait for the gateway. */
+    setpriority(PRIO_PROCESS, 0, -10);
 
     struct sockaddr_in gateway = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, here;
     socklen_t length = sizeof here;
