@@ -48,9 +48,9 @@ class WireGateway(asyncio.DatagramProtocol):
         self.port = 0
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
+    async def start(self, port: int = 0) -> None:
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", port))
         self.sip = transport
         self.port = transport.get_extra_info("sockname")[1]
 
