@@ -168,7 +168,7 @@ class Call:
         return self._fail(GatewayError(Fault.INTERNAL, "the sip process was lost"), now)
 
     def _unwanted(self, event: inputs.HangUp, now: float) -> Actions:
-        fault = Fault.DRAINING if event.reason == "draining" else Fault.SESSION_ENDED
+        fault = {"draining": Fault.DRAINING, "failed": Fault.INTERNAL}.get(event.reason, Fault.SESSION_ENDED)
         return self._fail(GatewayError(fault, event.detail), now)
 
     def _leg_lost(self, event: inputs.MediaLost, now: float) -> Actions:

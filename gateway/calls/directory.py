@@ -74,6 +74,14 @@ class Directory:
         """End a session. One that has ended already is fine."""
         await self._request("POST", f"/v1/sessions/{session_id}/end", {"reason": reason})
 
+    async def reachable(self) -> bool:
+        """Whether anything answers there at all."""
+        try:
+            await self._client.get("/livez")
+        except httpx.TransportError:
+            return False
+        return True
+
     async def close(self) -> None:
         await self._client.aclose()
 

@@ -106,6 +106,12 @@ class StreamClient:
     def frames_dropped(self) -> int:
         return self._backlog.audio_dropped
 
+    @property
+    def queued_octets(self) -> int:
+        """What the connection has taken and the peer has not."""
+        connection = self._connection
+        return 0 if connection is None else connection.queued_octets
+
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -116,7 +122,9 @@ class StreamClient:
     def keep(self, message: bytes) -> None:
         """An `audio.input` that can not be sent now. Before the first `session.ready` nothing is kept."""
         if self._opened_before:
+            before = self._backlog.audio_dropped
             self._backlog.keep_audio(message)
+            self._totals.frames_dropped += self._backlog.audio_dropped - before
 
     def report(self, report: Report) -> None:
         self.send(report)
@@ -139,7 +147,7 @@ class StreamClient:
         self._stopped = True
         self.sender = None
         self.is_open = False
-        self._backlog.forget()
+        self._totals.frames_dropped += self._backlog.forget()
         if self._connection is not None:
             self._connection.close()
         if self._task is not None:
@@ -159,7 +167,7 @@ class StreamClient:
                 self._meter.reconnected("given_up")
                 over = Over(Fault.STREAM_REFUSED, "stream_lost", "the session stream is lost")
             self._stopped = True
-            self._backlog.forget()
+            self._totals.frames_dropped += self._backlog.forget()
             self._owner.stream_over(over)
 
     async def _once(self) -> Over | None:

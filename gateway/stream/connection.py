@@ -73,6 +73,13 @@ class Connection(picows.WSListener):
         self._assembler = Assembler()
         self._final: Over | None = None
 
+    @property
+    def queued_octets(self) -> int:
+        """Written and not yet taken by the kernel."""
+        if self.transport is None or self.transport.is_disconnected:
+            return 0
+        return int(self.transport.underlying_transport.get_write_buffer_size())
+
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         self.transport = transport
         # What picows thinks of a connection's end is a future that somebody has to look at.

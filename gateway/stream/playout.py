@@ -42,6 +42,7 @@ class Playout:
         self.target = target
         self.overflowed = 0  #: octets that did not fit the queue
         self.cleared = 0  #: octets dropped by `clear`
+        self.cut_off = 0  #: octets not yet played when the leg ended
         self._row = row
         self._ring = plane.downlink[row].data
         self._written_view = plane.written.data
@@ -59,7 +60,7 @@ class Playout:
         self._reported_dropped = 0
         self._ring_dropped = 0  # of those reported: dropped by the loop
         self._discarded = 0  # octets dropped before they reached the ring
-        self._queue: deque[bytes | str] = deque()
+        self.queue: deque[bytes | str] = deque()  #: audio and marks that wait for the ring
         self._queued = 0
         self._queue_octets = queue_octets
         self._pushback = pushback
@@ -70,7 +71,7 @@ class Playout:
     @property
     def busy(self) -> bool:
         """`poll` is wanted every 20 ms or so: something waits to be moved or answered."""
-        return bool(self._queue or self._marks or self._clears)
+        return bool(self.queue or self._marks or self._clears)
 
     @property
     def queued_ms(self) -> int:
@@ -79,7 +80,7 @@ class Playout:
 
     def append(self, audio: bytes) -> None:
         """Play this after all that came before. Never blocks; beyond the bound the policy drops."""
-        if not self._queue:
+        if not self.queue:
             written = self._written
             length = len(audio)
             if length <= DOWNLINK_BYTES - written + self._consumed_view[self._row]:
@@ -96,17 +97,17 @@ class Playout:
 
     def mark(self, name: str) -> None:
         """Report when everything up to here has been played. The sender's utterance ends here."""
-        if self._queue:
-            self._queue.append(name)
+        if self.queue:
+            self.queue.append(name)
         else:
             self._place(name)
-        if len(self._marks) + len(self._queue) > MAX_MARKS and self._marks:
+        if len(self._marks) + len(self.queue) > MAX_MARKS and self._marks:
             self._marks.popleft()
 
     def clear(self) -> None:
         """Drop what is queued and not yet played. `poll` brings the answer once the loop has done it."""
-        names = [item for item in self._queue if isinstance(item, str)]
-        self._queue.clear()
+        names = [item for item in self.queue if isinstance(item, str)]
+        self.queue.clear()
         self._discarded += self._queued
         self.cleared += self._queued
         self._queued = 0
@@ -135,9 +136,10 @@ class Playout:
         marks = [name for _, name in self._marks]
         for _, names in self._clears:
             marks += names
-        marks += [item for item in self._queue if isinstance(item, str)]
+        marks += [item for item in self.queue if isinstance(item, str)]
         if not rest and not marks and not self._clears:
             return None
+        self.cut_off = rest
         self._discarded += rest
         return self._account(marks)
 
@@ -149,10 +151,10 @@ class Playout:
         if self._pushback and self._queued + len(audio) > self._queue_octets:
             self._lose(len(audio))
             return
-        self._queue.append(audio)
+        self.queue.append(audio)
         self._queued += len(audio)
         while self._queued > self._queue_octets:
-            oldest = self._queue.popleft()
+            oldest = self.queue.popleft()
             if isinstance(oldest, str):
                 self._place(oldest)  # what stood before it is gone, so it is due with what is in the ring
             else:
@@ -165,7 +167,7 @@ class Playout:
         self.overflowed += octets
 
     def _top_up(self) -> None:
-        queue = self._queue
+        queue = self.queue
         while queue:
             item = queue[0]
             if isinstance(item, str):

@@ -57,7 +57,10 @@ class Totals:
         self.frames_sent = 0  #: audio.input messages given to a connection
         self.octets_sent = 0
         self.frames_replayed = 0
+        self.frames_received = 0  #: audio.output messages taken
+        self.audio_received = 0  #: octets of audio in them
         self.octets_received = 0
+        self.frames_dropped = 0  #: of what was kept for a stream that was down, or did not read
         self.frames_overrun = 0  #: lost on the plane: this process was stopped for more than a second
 
 

@@ -1,0 +1,390 @@
+"""The controller: every call of the gateway, between the sip process, the rtp process and the session streams.
+
+Owns which calls and sessions there are, whether new ones are taken, and the hands to the other processes, each
+of which may die and be replaced under running calls. What a call does is `call.py`, how it is carried out
+`runner.py`, what a session is `session.py`; here events find their call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from gateway.calls import inputs, reporting, routing
+from gateway.calls.addresses import Advertiser
+from gateway.calls.call import Call, Limits
+from gateway.calls.directory import Directory, SessionInfo
+from gateway.calls.media import LegMedia
+from gateway.calls.registry import Registry
+from gateway.calls.runner import Runner, errand_of
+from gateway.calls.session import LiveSession, Place
+from gateway.channel import Channel, PeerGone
+from gateway.config import Config
+from gateway.errors import Fault, GatewayError
+from gateway.ops.feed import AgentFeed, LegTotals, LoopFeed
+from gateway.ops.logs import Log, OncePerCall
+from gateway.ops.metrics import Metrics
+from gateway.sip import events as sip
+from gateway.stream.pump import Pump, Totals
+from rtp import control
+from rtp.engine import Engine, EngineRefused, Leg
+from rtp.plane import Plane
+
+#: Play-outs are topped up, and calls looked at, this often; a call's turn comes once a second.
+UPKEEP_S: Final = 0.02
+TURNS: Final = 50
+#: How long a call may wait for a fresh rtp process before it gives up (`call.REOPEN_TIMEOUT_S` ends it anyway).
+MEDIA_BACK_S: Final = 10.0
+
+
+class Controller:
+    """`start` it, then `attach_sip` and `attach_rtp`. Every method is called from the event loop's thread.
+
+    wall: Unix seconds, for the records. wakeup_fd: the eventfd that the real-time loop signals.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        plane: Plane,
+        wakeup_fd: int,
+        directory: Directory,
+        metrics: Metrics,
+        log: Log,
+        wall: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self.engine = Engine(None, plane, self._on_media)
+        self.metrics = metrics
+        self.symmetric: str = config.media.symmetric
+        self._config = config
+        self._plane = plane
+        self._wakeup_fd = wakeup_fd
+        self._log = log
+        self._random = random
+        self._loop = asyncio.get_running_loop()
+        totals = Totals()
+        self._pump = Pump(plane, config.stream.frame_ms, totals)
+        place = Place(config, plane, self._pump, self._set_gains, totals, metrics, log, OncePerCall())
+        self._registry = Registry(place, directory, random)
+        self._advertise = Advertiser(config.media.bind, config.media.advertise)
+        self._streams = reporting.StreamReport(metrics, totals)
+        self._finished = reporting.Finished(metrics, config.logging.call_records, wall)
+        self._legs_seen = LegTotals(metrics, plane.capacity)
+        self._loop_feed, self._agent_feed = LoopFeed(metrics), AgentFeed(metrics)
+        self._runners: dict[int, Runner] = {}  # by dialog of the present sip process
+        self._all: dict[str, Runner] = {}  # by call id, those whose dialog is lost included
+        self._legs: dict[tuple[int, int], Runner] = {}
+        self._sip: Channel[sip.AnyEvent] | None = None
+        self._rtp: Channel[control.AnyEvent] | None = None
+        self._agent: sip.AgentReady | None = None
+        self._rtp_ready = asyncio.Event()
+        self._heard: set[str] = set()
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn = 0
+
+    # For the composition root
+
+    def start(self) -> None:
+        self._loop.add_reader(self._wakeup_fd, self._on_audio)
+        self._registry.start()
+        self._upkeep()
+
+    def attach_sip(self, channel: Channel[sip.AnyEvent]) -> None:
+        """A sip process, the first one or another."""
+        self.sip_lost()
+        self._sip = channel
+        self._loop.add_reader(channel.fileno(), self._read_sip)
+
+    def sip_lost(self) -> None:
+        """The sip process is gone: its dialogs with it, not the talk. Says nothing twice."""
+        if self._sip is None:
+            return
+        self._loop.remove_reader(self._sip.fileno())
+        self._sip.close()
+        self._sip = self._agent = None
+        self._agent_feed.restarted()
+        orphans = list(self._runners.values())
+        self._runners.clear()
+        self._log.warning("sip_process_lost", calls=len(orphans))
+        for runner in orphans:
+            runner.feed(inputs.SipLost())
+
+    def attach_rtp(self, channel: Channel[control.AnyEvent]) -> None:
+        """An rtp process, the first one or another."""
+        self.rtp_lost()
+        self._rtp = channel
+        self.engine.attach(channel)
+        self._loop.add_reader(channel.fileno(), self._read_rtp)
+
+    def rtp_lost(self) -> None:
+        """The rtp process is gone, and every leg with it; calls open theirs again. Says nothing twice."""
+        if self._rtp is None:
+            return
+        self._loop.remove_reader(self._rtp.fileno())
+        self._rtp.close()
+        self._rtp = None
+        self._rtp_ready.clear()
+        self.engine.lost()
+        self._legs.clear()
+        self._legs_seen.restarted()
+        self._loop_feed.restarted()
+        self._log.warning("rtp_process_lost", calls=len(self._all))
+        for runner in list(self._all.values()):
+            runner.feed(inputs.MediaLost())
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new calls, let the present ones end, and end those that have not after `timeout_s`."""
+        self._draining = True
+        self.metrics.draining.set(1)
+        self._tell_readiness()
+        self._log.info("draining", calls=len(self._all), timeout_s=timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for runner in list(self._all.values()):
+                runner.feed(inputs.HangUp("draining", "the gateway is stopping"))
+            await self._empty.wait()
+
+    async def stop(self) -> None:
+        """End what is left at once, and let go of everything."""
+        if not self._empty.is_set():
+            await self.drain(0)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._wakeup_fd)
+        if self._sip is not None:
+            self.send_sip(sip.Shutdown())
+            self._loop.remove_reader(self._sip.fileno())
+        if self._rtp is not None:
+            self._loop.remove_reader(self._rtp.fileno())
+        await self._registry.close()
+
+    def heard(self) -> set[str]:
+        """Of which processes anything was heard since the last time this was asked."""
+        heard, self._heard = self._heard, set()
+        return heard
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The live calls, for `/calls`."""
+        return reporting.describe(self._all.values(), self._plane, self._loop.time())
+
+    def not_ready(self) -> list[str]:
+        """Why no call would be taken now, in words for `/readyz`; empty: ready."""
+        reasons = []
+        if self._draining:
+            reasons.append("draining")
+        if self._agent is None:
+            reasons.append("the sip process is not ready")
+        if not self._rtp_ready.is_set():
+            reasons.append("the rtp process is not ready")
+        if not self._registry.reachable:
+            reasons.append("the session service does not answer")
+        return reasons
+
+    def notes(self) -> list[str]:
+        """What an operator should know though calls are taken."""
+        if self._agent is None or self._agent.fit_for_network:
+            return []
+        return [f"this pjsua2 build is not fit for a network and carries {self._agent.max_calls} calls"]
+
+    @property
+    def capacity(self) -> int:
+        """Calls that fit."""
+        fits = self._config.media.capacity
+        return fits if self._agent is None else min(fits, self._agent.max_calls)
+
+    # What the calls share (`runner.Exchange`)
+
+    def send_sip(self, command: sip.AnyCommand) -> None:
+        if self._sip is not None:
+            try:
+                self._sip.send(command)
+            except PeerGone:
+                self._loop.call_soon(self.sip_lost)
+
+    async def resolve(self, choice: routing.Existing | routing.Create) -> SessionInfo:
+        return await self._registry.resolve(choice)
+
+    async def media_back(self) -> None:
+        """Until there is an rtp process. Raises EngineRefused when there is none for long."""
+        try:
+            async with asyncio.timeout(MEDIA_BACK_S):
+                await self._rtp_ready.wait()
+        except TimeoutError:
+            raise EngineRefused("lost") from None
+
+    def session(self, info: SessionInfo) -> LiveSession:
+        return self._registry.obtain(info)
+
+    def leg_opened(self, leg: Leg, runner: Runner) -> None:
+        self._legs[leg.row, leg.generation] = runner
+
+    def over(self, runner: Runner) -> None:
+        """The call has ended in every respect: record it and forget it."""
+        if self._all.pop(runner.call_id, None) is None:
+            return
+        if self._runners.get(runner.dialog) is runner:
+            del self._runners[runner.dialog]
+        if runner.leg is not None:
+            self._legs.pop((runner.leg.row, runner.leg.generation), None)
+        self._finished.take(runner, self._loop.time())
+        if not self._all:
+            self._empty.set()
+
+    # From the sip process
+
+    def _read_sip(self) -> None:
+        if self._sip is None:
+            return
+        try:
+            for event in self._sip.receive():
+                self._on_sip(event)
+        except PeerGone:
+            self.sip_lost()
+
+    def _on_sip(self, event: sip.AnyEvent) -> None:
+        self._heard.add("sip")
+        match event:
+            case sip.AgentCounters():
+                self._agent_feed.absorb(event)
+            case sip.AgentReady():
+                self._agent = event
+                self._agent_feed.ready(event)
+                self._tell_readiness()
+                self._log.info("sip_ready", listening=event.listening, version=event.version)
+                for note in self.notes():
+                    self._log.warning("sip_not_fit", note=note)
+            case sip.Invited():
+                self._invited(event)
+            case _:
+                runner = self._runners.get(event.dialog)
+                if runner is not None:
+                    runner.on_dialog(event)
+
+    def _invited(self, event: sip.Invited) -> None:
+        routes = self._config.routes
+        errand = errand_of(event, routes)
+        stream = self._config.stream
+        limits = Limits(stream.ready_timeout_s, self._config.media.no_rtp_timeout_s, self._config.sip.retry_after_s)
+        address = self._advertise.towards(event.source)
+        media = LegMedia(address, self._config.sip.codecs, self._random.randrange(1, 1 << 62))
+        call = Call(media, event.sdp, limits, self._loop.time())
+        runner = Runner(self, call, errand, self._log)
+        refusal = self._refusal(errand.choice is None)
+        self._runners[event.dialog] = self._all[runner.call_id] = runner
+        self._empty.clear()
+        self.metrics.calls_started["inbound"].inc()
+        runner.begin(refusal)
+
+    def _refusal(self, unknown: bool) -> GatewayError | None:
+        """Why a call is not even tried."""
+        if self._draining:
+            return GatewayError(Fault.DRAINING, "the gateway is stopping")
+        if len(self._all) >= self.capacity:
+            return GatewayError(Fault.CAPACITY, "no free leg")
+        if self._rtp is None:
+            return GatewayError(Fault.CAPACITY, "the rtp process is away")
+        return GatewayError(Fault.SESSION_NOT_FOUND, "no such session or route") if unknown else None
+
+    # From the rtp process
+
+    def _on_audio(self) -> None:
+        try:
+            os.eventfd_read(self._wakeup_fd)
+        except BlockingIOError:
+            return
+        self._pump.wake()
+
+    def _read_rtp(self) -> None:
+        try:
+            self.engine.read()
+        except PeerGone:
+            self.rtp_lost()
+
+    def _on_media(self, event: control.AnyEvent) -> None:
+        self._heard.add("rtp")
+        match event:
+            case control.LoopCounters():
+                self._loop_feed.absorb(event)
+                return
+            case control.EngineReady():
+                self._rtp_ready.set()
+                self._loop_feed.ready(event)
+                self._tell_readiness()
+                self._log.info("rtp_ready", scheduler=event.scheduler, notes=event.notes)
+                return
+            case control.LegClosed():
+                self._legs_seen.closed(event.row, event.generation, event.statistics)
+                runner = self._legs.pop((event.row, event.generation), None)
+                if runner is not None:
+                    runner.statistics = event.statistics
+                    runner.feed(inputs.LegClosed())
+                return
+            case control.LegOpened() | control.LegRefused():
+                return  # the engine's own
+        runner = self._legs.get((event.row, event.generation))
+        if runner is not None:
+            runner.on_leg(event)
+
+    def _set_gains(self, command: control.SetGains) -> None:
+        try:
+            self.engine.set_gains(command)
+        except (EngineRefused, PeerGone):
+            self._log.warning("gains_not_set")  # the process is gone; its legs are opened again, and mixed again
+
+    # Time
+
+    def _upkeep(self) -> None:
+        """Every 20 ms: play-outs are topped up, and a fiftieth of the calls are looked at."""
+        self._timer = self._loop.call_later(UPKEEP_S, self._upkeep)
+        self._pump.upkeep()
+        self._flush()
+        self._turn = (self._turn + 1) % TURNS
+        for runner in list(self._all.values())[self._turn :: TURNS]:
+            runner.feed(inputs.Tick(self._last_packet(runner)))
+        if self._turn == 0:
+            self._each_second()
+
+    def _each_second(self) -> None:
+        self._registry.check(self._loop.time())
+        self._legs_seen.observe(self._plane.stats)
+        self._streams.each_second(self._registry.live())
+        self.metrics.calls_active.set(len(self._all))
+        self.metrics.calls_capacity.set(self.capacity)
+        for name, channel in (("sip", self._sip), ("rtp", self._rtp)):
+            if channel is not None:
+                self.metrics.channel_backlog[name].set(channel.backlog)
+
+    def _flush(self) -> None:
+        try:
+            if self._sip is not None and self._sip.backlog:
+                self._sip.flush()
+        except PeerGone:
+            self.sip_lost()
+        try:
+            if self._rtp is not None and self._rtp.backlog:
+                self._rtp.flush()
+        except PeerGone:
+            self.rtp_lost()
+
+    def _last_packet(self, runner: Runner) -> float | None:
+        """When the leg last accepted RTP, on the event loop's clock (both are CLOCK_MONOTONIC)."""
+        if runner.leg is None:
+            return None
+        row = self._plane.stats[runner.leg.row]
+        if int(row["generation"]) != runner.leg.generation:
+            return None
+        return int(row["last_packet_ns"]) / 1e9
+
+    def _tell_readiness(self) -> None:
+        """What OPTIONS is answered."""
+        ready = not self._draining and self._rtp_ready.is_set()
+        self.send_sip(sip.SetReadiness(ready, self._config.sip.retry_after_s))

@@ -1,0 +1,325 @@
+"""One call at work: carries out what its state machine wants, and tells it what came of it.
+
+Owns nothing but the order of these two and the handles that the actions need: the dialog's number, the leg,
+the place in the session. The rules are in `call.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from gateway.calls import actions as do
+from gateway.calls import inputs, record, routing
+from gateway.calls import media as sdp_media
+from gateway.calls.call import Call, State
+from gateway.calls.directory import SessionInfo
+from gateway.calls.dtmf import read_info
+from gateway.calls.session import LiveSession
+from gateway.channel import PeerGone
+from gateway.config import Route
+from gateway.errors import GatewayError
+from gateway.ops.logs import Log
+from gateway.ops.metrics import Metrics
+from gateway.sip import events as sip
+from gateway.stream import messages
+from gateway.stream.connection import Over
+from rtp import control
+from rtp.engine import Engine, EngineRefused, Leg
+
+#: A digit sent on request lasts so long (RFC 4733 leaves it to us).
+DIGIT_MS: Final = 100
+MAX_DIGITS: Final = 64
+
+
+class Exchange(Protocol):
+    """What the calls of this process share; `controller.py` is it."""
+
+    engine: Engine
+    metrics: Metrics
+    symmetric: str
+
+    def send_sip(self, command: sip.AnyCommand) -> None: ...
+    async def resolve(self, choice: routing.Existing | routing.Create) -> SessionInfo: ...
+    async def media_back(self) -> None: ...
+    def session(self, info: SessionInfo) -> LiveSession: ...
+    def leg_opened(self, leg: Leg, runner: Runner) -> None: ...
+    def over(self, runner: Runner) -> None: ...
+
+
+class Errand(NamedTuple):
+    """What an INVITE asks for. choice: of the session; None: there is none, and the call is refused at once.
+
+    speaker: what the leg wants to be called; None: by order of arrival.
+    """
+
+    dialog: int
+    identity: record.Identity
+    choice: routing.Existing | routing.Create | None
+    speaker: str | None
+
+
+def errand_of(event: sip.Invited, routes: Sequence[Route]) -> Errand:
+    """Read an INVITE by the rules of `routing.py`."""
+    choice = routing.choose(event, routes)
+    identity = record.Identity(
+        call_id=f"call_{secrets.token_hex(13)}",
+        sip_call_id=event.sip_call_id,
+        direction="inbound",
+        from_uri=event.from_uri,
+        to_uri=event.to_uri,
+        source=event.source,
+        transport=event.transport,
+        route=choice.route if isinstance(choice, routing.Create) else "",
+    )
+    return Errand(event.dialog, identity, choice, routing.speaker(event, routes))
+
+
+class Runner:
+    """A call and its handles."""
+
+    def __init__(self, exchange: Exchange, call: Call, errand: Errand, log: Log) -> None:
+        identity = errand.identity
+        self.call = call
+        self.call_id = identity.call_id
+        self.identity = identity
+        self.dialog = errand.dialog
+        self.leg: Leg | None = None
+        self.statistics: dict[str, float] = {}
+        self.log = log.bind(call_id=identity.call_id, sip_call_id=identity.sip_call_id)
+        self._choice = errand.choice
+        self._asked = errand.speaker
+        self._exchange = exchange
+        self._loop = asyncio.get_running_loop()
+        self._info: SessionInfo | None = None
+        self._session: LiveSession | None = None
+        self._speaker: str | None = None
+        self._accepted = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Task[None] | None = None
+        self._wake: asyncio.TimerHandle | None = None
+        self._do: dict[type[do.Action], Callable[[Any], None]] = {
+            do.Ring: self._ring,
+            do.Resolve: self._resolve,
+            do.OpenLeg: self._open_leg,
+            do.Join: self._join,
+            do.Accept: self._accept,
+            do.Refuse: self._refuse,
+            do.Bye: self._bye,
+            do.Configure: self._configure,
+            do.Attach: self._attach,
+            do.Detach: self._detach,
+            do.TellHold: self._tell_hold,
+            do.Leave: self._leave,
+            do.CloseLeg: self._close_leg,
+            do.WakeAt: self._wake_at,
+            do.Over: self._over,
+        }
+
+    def begin(self, refusal: GatewayError | None) -> None:
+        self._perform(self.call.begin(refusal))
+
+    def feed(self, event: inputs.Input) -> None:
+        """Something has happened to the call."""
+        before = self.call.unexpected
+        actions = self.call.handle(event, self._loop.time())
+        if self.call.unexpected != before:
+            self._exchange.metrics.call_unexpected.inc()
+            self.log.info("unexpected_event", state=self.call.state.value, happened=type(event).__name__)
+        self._perform(actions)
+
+    def on_dialog(self, event: sip.AnyEvent) -> None:
+        """From the sip process, about this call's dialog."""
+        match event:
+            case sip.Acknowledged(sdp=sdp):
+                self.feed(inputs.Acknowledged(sdp))
+            case sip.Reinvited(sdp=sdp):
+                self.feed(inputs.Reinvited(sdp))
+            case sip.Updated(sdp=sdp, answer=answer):
+                self.feed(inputs.Updated(sdp, answer))
+            case sip.Ended(cause=cause):
+                self.feed(inputs.PeerGone(cause))
+            case sip.InfoReceived(content_type=content_type, body=body):
+                if press := read_info(content_type, body):
+                    self._exchange.metrics.dtmf_info.inc()
+                    self.tell(messages.Dtmf(self.call.speaker, press.digit, press.duration_ms))
+            case _:
+                self._exchange.metrics.call_unexpected.inc()
+
+    def on_leg(self, event: control.AnyEvent) -> None:
+        """From the rtp process, about this call's leg."""
+        speaker = self.call.speaker
+        match event:
+            case control.DigitReceived(digit=digit, duration_ms=duration_ms):
+                self.tell(messages.Dtmf(speaker, digit, duration_ms))
+            case control.SpeechChanged(speaking=speaking, timestamp_ms=timestamp_ms):
+                kind = messages.SpeechStarted if speaking else messages.SpeechStopped
+                self.tell(kind(speaker, timestamp_ms))
+            case control.RemoteChanged(address=address, port=port):
+                self.log.info("rtp_source_changed", address=address, port=port)
+            case control.StrangerSeen(address=address, port=port):
+                self.log.warning("rtp_stranger", address=address, port=port)
+
+    def tell(self, message: messages.ClientMessage) -> None:
+        """Something for the session to know, while the call is a member of it."""
+        if self._session is not None and self.call.state is State.ACTIVE:
+            self._session.tell(message)
+
+    # What the session wants of the call
+
+    def stream_ready(self, speaker: str) -> None:
+        self.feed(inputs.StreamReady(speaker))
+
+    def stream_over(self, over: Over) -> None:
+        self._session = None
+        self.feed(inputs.StreamOver(over.fault, over.reason, over.detail))
+
+    def send_digits(self, digits: str) -> None:
+        good = "".join(digit for digit in digits.upper() if digit in "0123456789*#ABCD")[:MAX_DIGITS]
+        if not good or self.leg is None:
+            self._complain("dtmf_failed", "no digits that can be sent")
+            return
+        try:
+            self._exchange.engine.send_digits(control.SendDigits(self.leg.row, self.leg.generation, good, DIGIT_MS))
+        except (EngineRefused, PeerGone) as error:
+            self._complain("dtmf_failed", str(error) or "the rtp process is away")
+
+    def transfer(self, to: str) -> None:
+        if self.call.state is not State.ACTIVE or not to.lower().startswith(("sip:", "sips:", "tel:")):
+            self._complain("transfer_failed", "the target of a transfer is a sip:, sips: or tel: URI")
+            return
+        self._exchange.send_sip(sip.Refer(self.dialog, to))
+
+    def hang_up(self, reason: str) -> None:
+        self.feed(inputs.HangUp("hangup", reason[:100]))
+
+    def _complain(self, code: str, message: str) -> None:
+        if self._session is not None and self._speaker is not None:
+            self._session.tell(messages.CallError(self._speaker, code, message))
+
+    # What the call wants done
+
+    def _perform(self, actions: list[do.Action]) -> None:
+        for action in actions:
+            self._do[type(action)](action)
+
+    def _ring(self, action: do.Ring) -> None:
+        self._exchange.send_sip(sip.Ring(self.dialog))
+
+    def _resolve(self, action: do.Resolve) -> None:
+        self._spawn(self._ask_directory())
+
+    async def _ask_directory(self) -> None:
+        assert self._choice is not None  # without one the call was refused when it began
+        try:
+            info = await self._exchange.resolve(self._choice)
+        except GatewayError as error:
+            self.log.info("session_refused", fault=error.fault.label, message=error.message)
+            self.feed(inputs.Refused(error))
+            return
+        self._info = info
+        self.log = self.log.bind(session_id=info.id)
+        self.feed(inputs.Resolved(info.id))
+
+    def _open_leg(self, action: do.OpenLeg) -> None:
+        self._opening = self._spawn(self._get_leg(action.port))
+
+    async def _get_leg(self, port: int) -> None:
+        engine = self._exchange.engine
+        try:
+            await self._exchange.media_back()
+            leg = await engine.open_leg(port)
+        except (EngineRefused, PeerGone) as error:
+            self.feed(inputs.LegRefused(error.reason if isinstance(error, EngineRefused) else "lost"))
+            return
+        self.leg = leg
+        self._exchange.leg_opened(leg, self)
+        self.feed(inputs.LegOpened(leg.rtp_port))
+
+    def _join(self, action: do.Join) -> None:
+        assert self._info is not None  # Join follows Resolved
+        self._session = self._exchange.session(self._info)
+        self._speaker = self._session.join(self, self._asked)
+
+    def _accept(self, action: do.Accept) -> None:
+        if not self._accepted:
+            self._accepted = True
+            self._exchange.metrics.call_setup.observe(self._loop.time() - self.call.started)
+        headers = {"X-Session-ID": self.call.session_id}
+        self._exchange.send_sip(sip.Accept(self.dialog, action.sdp, headers))
+
+    def _refuse(self, action: do.Refuse) -> None:
+        headers = {} if action.retry_after_s is None else {"Retry-After": str(action.retry_after_s)}
+        self._exchange.send_sip(sip.Reject(self.dialog, action.code, action.reason, headers))
+
+    def _bye(self, action: do.Bye) -> None:
+        self._exchange.send_sip(sip.Hangup(self.dialog, action.reason))
+
+    def _configure(self, action: do.Configure) -> None:
+        if self.leg is None:
+            return
+        command = sdp_media.configure(self.leg, action.settled, self._exchange.symmetric, self.call_id)
+        try:
+            self._exchange.engine.configure(command)
+        except (EngineRefused, PeerGone):
+            self.log.warning("leg_not_configured")  # the process is gone; that is told to every call in a moment
+
+    def _attach(self, action: do.Attach) -> None:
+        if self._session is not None and self._speaker is not None and self.leg is not None:
+            self._session.attach(self._speaker, self.leg)
+
+    def _detach(self, action: do.Detach) -> None:
+        self.leg = None
+        if self._session is not None and self._speaker is not None:
+            self._session.detach(self._speaker)
+
+    def _tell_hold(self, action: do.TellHold) -> None:
+        if self._speaker is not None:
+            kind = messages.CallHeld if action.held else messages.CallResumed
+            self.tell(kind(self._speaker, self.call_id))
+
+    def _leave(self, action: do.Leave) -> None:
+        session, self._session = self._session, None
+        if session is not None and self._speaker is not None:
+            session.leave(self._speaker, action.reason)
+
+    def _close_leg(self, action: do.CloseLeg) -> None:
+        if self.leg is not None:
+            engine = self._exchange.engine
+            try:
+                engine.close(self.leg)
+            except (EngineRefused, PeerGone):
+                self.log.warning("leg_not_closed")
+            if not engine.alive:
+                self._loop.call_soon(self.feed, inputs.MediaLost())
+        elif self._opening is not None:
+            self._opening.cancel()
+
+    def _wake_at(self, action: do.WakeAt) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake = self._loop.call_at(action.time, self.feed, inputs.Tick())
+
+    def _over(self, action: do.Over) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._exchange.over(self)
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guard(self, work: Any) -> None:
+        """A defect of ours ends this call and no other."""
+        try:
+            await work
+        except Exception as error:
+            self.log.exception("call_failed")
+            self.feed(inputs.HangUp("failed", type(error).__name__))
