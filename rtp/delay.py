@@ -13,6 +13,10 @@ So the target is a high quantile of the relative delays, within the configured b
 - The delay is changed where nobody hears it: inside holes and comfort noise by moving the cursor (`bridge`), in
   pauses and, when it is off by much, in speech by time compression or expansion (`decide`).
 
+Each tick of a row, then: `bridge` where its frame has a hole, and apply the move; conceal; else, every third frame,
+`decide`, and let `timescale` make the frame when it says so. A packet that comes late needs no special care: when its
+path is found to be longer, `bridge` takes the cursor back, and it is not late any more.
+
 Owns targets, drift and those decisions. Refuses to know packets, rings and audio. Integer samples throughout,
 except for the drift; a row's columns are touched by its own data only.
 """
@@ -55,6 +59,9 @@ LOOK_AHEAD: Final = 40 * MS  # the delay at which the packet behind a hole is th
 #: Tolerances of `decide`, in samples. Wider in speech, where a correction might be heard.
 IN_PAUSE: Final = 1 * MS
 IN_SPEECH: Final = 4 * MS
+MUCH: Final = 30 * MS  # off by more is corrected in speech at once; less waits for a pause, for so many …
+PATIENCE: Final = 40  # … decisions: 2.4 s
+RECOVERING: Final = 200  # packets after a spike during which no correction waits
 
 _UNSET: Final = np.iinfo(np.int32).max
 _FAR: Final = 1 << 62
@@ -64,7 +71,7 @@ class Delay:
     """Columns over `capacity` rows.
 
     target: (capacity,) int64 samples, what `decide` and `bridge` steer to; place a new stream's cursor by it.
-    typical: (capacity,) int64 samples, mean relative delay: `present` − `typical` is how long a packet lies in the ring.
+    typical: (capacity,) int64 samples, mean relative delay: `present` − `typical` is what a packet waits in the ring.
     """
 
     def __init__(self, capacity: int, minimum_ms: int = 20, start_ms: int = 40, maximum_ms: int = 200) -> None:
@@ -90,6 +97,7 @@ class Delay:
         self._peak_at: I64 = np.zeros(capacity, dtype=np.int64)  # … and `_count` at its end
         self._fallen: I64 = np.zeros(capacity, dtype=np.int64)  # how far the base fell lately …
         self._fell_at: I64 = np.zeros(capacity, dtype=np.int64)  # … and `_count` when it last did
+        self._patience: I64 = np.zeros(capacity, dtype=np.int64)  # decisions that a correction has waited for a pause
         self._lossy_until: I64 = np.zeros(capacity, dtype=np.int64)  # `_count` up to which a loss is remembered
 
     def reset(self, rows: Rows) -> None:
@@ -98,6 +106,7 @@ class Delay:
         self.typical[rows] = 0
         self._limit[rows] = self.start
         self._lossy_until[rows] = 0
+        self._patience[rows] = 0
         self.drift.reset(rows)
         self.reset_base(rows)
 
@@ -121,7 +130,7 @@ class Delay:
         self.drift.new_base(rows)
 
     def observe(self, rows: Rows, arrival_ns: I64, position: I64, length: I64) -> None:
-        """A packet of each row: (k,) ns on any monotonic clock, (k,) unwrapped position of its first sample, (k,) samples.
+        """A packet of each row: (k,) ns on any monotonic clock, (k,) position of its first sample, (k,) samples.
 
         Late, reordered and duplicate packets too; not those that restart the stream (`reset_base` before those).
         """
@@ -177,6 +186,12 @@ class Delay:
         back = room + slack
         back -= (ahead + back) % grain
         off: I64 = np.where(forward > 0, forward, np.minimum(back, 0))
+        if np.count_nonzero(off):
+            recovering = (self._peak[rows] > 0) & (self._count[rows] - self._peak_at[rows] < RECOVERING)
+            waiting = (off != 0) & ~quiet & ~recovering & (np.abs(off) <= MUCH)
+            patience = np.where(waiting, self._patience[rows] + 1, 0)
+            off[waiting & (patience < PATIENCE)] = 0
+            self._patience[rows] = np.where(patience < PATIENCE, patience, 0)
         return off
 
     def bridge(self, rows: Rows, now_ns: int, cursor: I64, hole: I64, gap: I64, free: Bool) -> I64:
@@ -240,6 +255,8 @@ class Delay:
         self._base[rows] = transit
         if np.count_nonzero(first):
             self._restart(rows[first], transit[first])
+            # What waits in the ring is of the slower path: `decide` need not be shy.
+            self._peak[rows[fallen > FASTER]] = 1
 
     def _restart(self, rows: Rows, transit: I64) -> None:
         """The packet that has this transit is the first of its path."""

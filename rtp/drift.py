@@ -93,7 +93,7 @@ class Drift:
 
 
 def _slope(s0: F64, sx: F64, sxx: F64, sy: F64, sxy: F64, spread: F64) -> F64:
-    """Samples per second. While blocks scatter and are few the slope is drawn towards what clocks usually do: nothing."""
+    """Samples per second. While blocks are few and scatter it is drawn towards what clocks usually do: nothing."""
     width = np.maximum(s0, 1.0)
     doubt = (spread / USUAL) ** 2 + 1e-6
     slope: F64 = (sxy - sx * sy / width) / (np.maximum(sxx - sx * sx / width, 0.0) + doubt)

@@ -31,6 +31,7 @@ _FADE: Final = 0.5 - 0.5 * np.cos(np.pi * (np.arange(SEAM) + 0.5) / SEAM)
 _EACH: Final = np.arange(FRAME)
 _FLOOR: Final = 100.0  # energy per sample that keeps silence from being divided by
 _ENOUGH: Final = 0.6  # correlation that a seam in speech needs
+_ONSET: Final = 4.0  # times the energy of a quiet frame: a word begins
 _NEARLY: Final = 0.05  # below the best correlation, and still as good
 
 
@@ -38,11 +39,14 @@ def compress(ahead: I16, most: I64, quiet: Bool) -> tuple[I16, I64]:
     """Play a frame and leave something out: ((k, 160) int16, (k,) samples left out).
 
     ahead: (k, 320) linear from the cursor on, all of it valid. most: (k,) how many samples may go. quiet: (k,) nobody
-    speaks, any seam will do and exactly `most` go (up to 160). 0 left out: nothing in this frame looks enough alike,
-    or `most` is below 20; the frame is as it was. Advance the cursor by 160 + what was left out.
+    speaks, any seam will do and exactly `most` go (up to 160), unless somebody begins to speak in what would go. 0 left
+    out: nothing in this frame looks enough alike, or `most` is below 20; the frame is as it was. Advance the cursor by
+    160 + what was left out.
     """
     x = ahead.astype(np.float64)
-    lag = _lag(x[:, :SEAM], x.take(_WINDOWS, axis=1), most, quiet)
+    energy = x * x
+    calm = energy[:, FRAME:].sum(axis=1) <= _ONSET * (energy[:, :FRAME].sum(axis=1) + _FLOOR * FRAME)
+    lag = _lag(x[:, :SEAM], x.take(_WINDOWS, axis=1), most, quiet & calm)
     row = np.arange(len(x))[:, None]
     frame = x[row, _EACH + lag[:, None]]
     frame[:, :SEAM] = x[:, :SEAM] * (1 - _FADE) + frame[:, :SEAM] * _FADE
@@ -68,10 +72,9 @@ def _lag(here: F64, there: F64, most: I64, quiet: Bool) -> I64:
     products = (there * here[:, None]).sum(axis=2)
     energies = (there * there).sum(axis=2) * (here * here).sum(axis=1)[:, None]
     alike = products / np.sqrt(energies + (_FLOOR * SEAM) ** 2)
-    alike[_LAGS > most[:, None]] = -1.0
+    alike[most[:, None] < _LAGS] = -1.0
     best = alike.max(axis=1)
     good = alike >= np.maximum(best * (1 - _NEARLY), _ENOUGH)[:, None]
     longest = len(_LAGS) - 1 - np.argmax(good[:, ::-1], axis=1)
-    lag: I64 = np.where(best >= _ENOUGH, _LAGS[longest], 0)
-    lag = np.where(quiet, np.minimum(most, LAG_MAX), lag)
-    return np.where(most >= LAG_MIN, lag, 0)
+    lag: I64 = np.where((best >= _ENOUGH) & (most >= LAG_MIN), _LAGS[longest], 0)
+    return np.where(quiet, np.clip(most, 0, LAG_MAX), lag)

@@ -125,7 +125,8 @@ class TestHoles:
         out = concealer.process(ROW, future, WHOLE, history, future, WHOLE, NO_NOISE)
         assert not concealer.active[0]
         changed = np.flatnonzero(out[0] != future[0])
-        assert changed.size and changed.max() < conceal.RECOVERY
+        assert changed.size > 0
+        assert changed.max() < conceal.RECOVERY
 
     def test_a_long_hole_is_background_noise_and_nothing_else_from_60_ms_on(self) -> None:
         history, frame, future = _moments(1)[0]

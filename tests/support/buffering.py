@@ -1,0 +1,123 @@
+"""One leg's jitter buffer without audio: packets arrive by a schedule, a cursor is read every 20 ms.
+
+Owns the plainest possible ring (a set of blocks) and does with `rtp.delay` what its docstring asks of a tick.
+Time compression always succeeds here, and takes up to 15 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rtp.delay import FRAME, Delay
+from tests.support.impairments import Schedule
+
+TICK_NS = 20_000_000
+SEAM_MOST = 120
+BLOCK = 80
+START_NS = 10**12
+ROW = np.array([0])
+
+
+@dataclass
+class Played:
+    """What happened, per tick: time_s since the start, present, target (ms), ppm; and in total.
+
+    late: share of audio that was not there when it was due; waited_ms: mean time from a packet's arrival to its play.
+    audible, inaudible: corrections in speech and in pauses.
+    """
+
+    time_s: npt.NDArray[np.float64]
+    present_ms: npt.NDArray[np.float64]
+    target_ms: npt.NDArray[np.float64]
+    ppm: npt.NDArray[np.float64]
+    late: float
+    waited_ms: float
+    audible: int
+    inaudible: int
+
+    def at(self, seconds: float) -> int:
+        return int(np.searchsorted(self.time_s, seconds))
+
+
+def always(_frame: int) -> bool:
+    """Somebody who never takes breath."""
+    return True
+
+
+def with_pauses(frame: int) -> bool:
+    """Two seconds of speech, one of silence."""
+    return frame % 150 < 100
+
+
+def play(network: Schedule, speaking: Callable[[int], bool], packet: int = FRAME, delay: Delay | None = None) -> Played:
+    """Play a schedule out. packet: samples in each."""
+    delay = delay or Delay(1)
+    arrivals = (network.arrival_ns + START_NS).tolist()
+    numbers = network.number.tolist()
+    here: set[int] = set()
+    arrived: dict[int, int] = {}
+    newest = upto = faded = tick = 0
+    audible = inaudible = 0
+    missed = played = 0
+    waits = []
+    trace = []
+    now = arrivals[0]
+    cursor: int | None = None
+    while now <= arrivals[-1]:
+        while upto < len(arrivals) and arrivals[upto] <= now:
+            position = numbers[upto] * packet
+            at = np.array([arrivals[upto]])
+            delay.observe(ROW, at, np.array([position]), np.array([packet]))
+            if cursor is None:
+                cursor = position - int(delay.target[0])
+            here.update(range(position // BLOCK, (position + packet) // BLOCK))
+            arrived.setdefault(position, arrivals[upto])
+            newest = max(newest, position + packet)
+            upto += 1
+        assert cursor is not None
+        advance = FRAME
+        if cursor >= 0:
+            missing = [b for b in range(cursor // BLOCK, (cursor + FRAME - 1) // BLOCK + 1) if b not in here]
+            if missing:
+                hole = max(missing[0] * BLOCK - cursor, 0)
+                behind = [b for b in range(missing[0], newest // BLOCK) if b in here]
+                gap = behind[0] * BLOCK - cursor - hole if behind else -1
+                if faded or gap < 0:
+                    where = np.array([cursor])
+                    move = delay.bridge(ROW, now, where, np.array([hole]), np.array([gap]), np.array([faded >= 3]))
+                    cursor += max(int(move[0]), 0)
+                    advance += min(int(move[0]), 0)
+                missing = [b for b in range(cursor // BLOCK, (cursor + FRAME - 1) // BLOCK + 1) if b not in here]
+            halves = [
+                any(b in missing for b in range((cursor + h) // BLOCK, (cursor + h + BLOCK - 1) // BLOCK + 1))
+                for h in (0, BLOCK)
+            ]
+            missed += sum(halves)
+            played += 2
+            if missing:
+                delay.note_loss(ROW)
+                faded = faded + 1 if halves[1] else 0
+            else:
+                faded = 0
+                if tick % 3 == 0:
+                    quiet = not speaking(cursor // FRAME)
+                    off = int(delay.decide(ROW, now, np.array([cursor]), np.array([quiet]))[0])
+                    if quiet or abs(off) >= 20:
+                        advance += max(min(off, SEAM_MOST), -SEAM_MOST)
+                        audible += off != 0 and not quiet
+                        inaudible += off != 0 and quiet
+            first = -(-cursor // packet) * packet
+            if first < cursor + FRAME and first in arrived:
+                waits.append(now + (first - cursor) * 125_000 - arrived[first])
+            present = int(delay.present(ROW, now, np.array([cursor]))[0])
+            trace.append(((now - START_NS) / 1e9, present / 8, delay.target[0] / 8, delay.drift.ppm[0]))
+        cursor += advance
+        now += TICK_NS
+        tick += 1
+    columns = np.array(trace).T
+    waited = float(np.mean(waits)) / 1e6
+    return Played(*columns, missed / played, waited, audible, inaudible)
