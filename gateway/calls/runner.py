@@ -98,7 +98,8 @@ class Runner:
         self._speaker: str | None = None
         self._accepted = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opening: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._unwanted = False  # the leg
         self._wake: asyncio.TimerHandle | None = None
         self._do: dict[type[do.Action], Callable[[Any], None]] = {
             do.Ring: self._ring,
@@ -209,7 +210,7 @@ class Runner:
         self._exchange.send_sip(sip.Ring(self.dialog))
 
     def _resolve(self, action: do.Resolve) -> None:
-        self._spawn(self._ask_directory())
+        self._asking = self._spawn(self._ask_directory())
 
     async def _ask_directory(self) -> None:
         assert self._choice is not None  # without one the call was refused when it began
@@ -224,7 +225,7 @@ class Runner:
         self.feed(inputs.Resolved(info.id))
 
     def _open_leg(self, action: do.OpenLeg) -> None:
-        self._opening = self._spawn(self._get_leg(action.port))
+        self._spawn(self._get_leg(action.port))
 
     async def _get_leg(self, port: int) -> None:
         engine = self._exchange.engine
@@ -233,6 +234,9 @@ class Runner:
             leg = await engine.open_leg(port)
         except (EngineRefused, PeerGone) as error:
             self.feed(inputs.LegRefused(error.reason if isinstance(error, EngineRefused) else "lost"))
+            return
+        if self._unwanted:
+            self._free(leg)
             return
         self.leg = leg
         self._exchange.leg_opened(leg, self)
@@ -286,16 +290,17 @@ class Runner:
             session.leave(self._speaker, action.reason)
 
     def _close_leg(self, action: do.CloseLeg) -> None:
+        self._unwanted = True  # one that is still opening is freed as soon as it is there
         if self.leg is not None:
-            engine = self._exchange.engine
-            try:
-                engine.close(self.leg)
-            except (EngineRefused, PeerGone):
-                self.log.warning("leg_not_closed")
-            if not engine.alive:
+            self._free(self.leg)
+            if not self._exchange.engine.alive:
                 self._loop.call_soon(self.feed, inputs.MediaLost())
-        elif self._opening is not None:
-            self._opening.cancel()
+
+    def _free(self, leg: Leg) -> None:
+        try:
+            self._exchange.engine.close(leg)
+        except (EngineRefused, PeerGone):
+            self.log.warning("leg_not_closed")  # the process is gone, and the leg with it
 
     def _wake_at(self, action: do.WakeAt) -> None:
         if self._wake is not None:
@@ -305,9 +310,8 @@ class Runner:
     def _over(self, action: do.Over) -> None:
         if self._wake is not None:
             self._wake.cancel()
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         self._exchange.over(self)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:

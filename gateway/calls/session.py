@@ -88,7 +88,7 @@ class LiveSession:
         self._end = end
         self._gone: Callable[[LiveSession], None] | None = gone
         self._members: dict[str, _Member] = {}
-        self._next_sequence: dict[str, int] = {}
+        self._next: dict[str, tuple[int, int]] = {}  # sequence and media time of a speaker's next message
         self._routes: dict[tuple[str, str | None], tuple[Playout, ...]] = {}
         self._loop = loop
         self._began = loop.time()
@@ -125,8 +125,8 @@ class LiveSession:
         pushback = config.when_full == "pushback"
         member.playout = Playout(self._place.plane, leg.row, speaker, queue, pushback=pushback)
         self._routes.clear()
-        media_time = int((self._loop.time() - self._began) * 1000)
-        number = self._next_sequence.get(speaker, 0)
+        number, not_before = self._next.get(speaker, (0, 0))
+        media_time = max(not_before, int((self._loop.time() - self._began) * 1000))
         self._place.pump.attach(leg.row, self.client, speaker, number, media_time)
         if not member.joined:
             member.joined = True
@@ -138,7 +138,7 @@ class LiveSession:
         member = self._members.get(speaker)
         if member is None or member.leg is None or member.playout is None:
             return
-        self._next_sequence[speaker] = self._place.pump.next_of(member.leg.row)[0]
+        self._next[speaker] = self._place.pump.next_of(member.leg.row)
         self._place.pump.detach(member.leg.row)
         self._place.pump.forget(member.playout)
         if (last := member.playout.finish()) is not None:
