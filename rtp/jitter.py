@@ -207,10 +207,6 @@ class JitterRing:
         """Whether the cursor has reached the stream's first sample: before that there is nothing to play."""
         return self.cursor[rows] >= self.origin[rows]
 
-    def media_time_ms(self, rows: Rows) -> Positions:
-        """Media time of each cursor, in ms since the stream began."""
-        return (self.cursor[rows] - self.origin[rows]) // 8
-
     def _store(self, rows: Rows, position: Positions, payload: Bytes, lengths: Rows, late: Mask) -> Mask:
         """Write whole blocks; packets that do not cover whole blocks go one by one."""
         duplicate: Mask = np.zeros(len(rows), np.bool_)

@@ -55,7 +55,7 @@ class Legs:
     ) -> None:
         n = table.capacity
         self.table = table
-        self.seldom = Seldom(table, emit)
+        self.seldom = Seldom(table, emit, vad_events=settings.vad_events)
         self.ports = PortPool(settings.ports_first, settings.ports_last, settings.quarantine_s * 1_000_000_000)
         self.epoll = select.epoll()
         self.row_of: dict[int, int] = {}  # media socket → row
@@ -157,6 +157,7 @@ class Legs:
         table.law[row] = KINDS[command.codec]
         table.halves[row] = command.ptime_ms == 10
         table.dtmf_type[row] = max(command.dtmf_type, 0)
+        table.noise_type[row] = command.cn_type if self._settings.dtx else NOT_ACCEPTED
         table.accept[row] = NOT_ACCEPTED
         for number, name in command.accept.items():
             table.accept[row, number & 0x7F] = KINDS.get(name, NOT_ACCEPTED)
@@ -294,7 +295,7 @@ class Legs:
 
     def _close(self, row: int, now_ns: int) -> None:
         self._report(row, bye=True)
-        self.table.publish(np.array([row], np.intp))
+        self.table.publish(np.array([row], np.intp), now_ns)
         sockets = self._legs.pop(row).sockets
         for sock in (sockets.media, sockets.wild, sockets.rtcp):
             if sock is not None:

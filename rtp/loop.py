@@ -46,7 +46,7 @@ class Loop:
         self._slot_ns = FRAME_NS // settings.slots_per_frame
         self._table = Table(plane, settings)
         self._legs = Legs(self._table, settings, channel.send, self._deliver)
-        self._tick = Tick(self._table, self._legs.seldom)
+        self._tick = Tick(self._table, self._legs.seldom, dtx=settings.dtx)
         self._legs.epoll.register(channel.fileno(), select.EPOLLIN)
         self._legs.others[channel.fileno()] = lambda _slot, now_ns: self._commands(now_ns)
         self._running = True

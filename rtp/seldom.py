@@ -36,8 +36,11 @@ class _Leg:
 class Seldom:
     """The rare side of every open leg. `emit` gets the events for the controller."""
 
-    def __init__(self, table: Table, emit: Callable[[control.Event], object]) -> None:
+    def __init__(
+        self, table: Table, emit: Callable[[control.Event], object], *, vad_events: bool = False
+    ) -> None:
         self._table = table
+        self._vad_events = vad_events
         self._emit = emit
         self._legs: dict[int, _Leg] = {}
         self._pressing: set[int] = set()
@@ -102,6 +105,14 @@ class Seldom:
             elif kind[i] == NOISE:
                 self._table.comfort_noise(row, payload)
 
+    def speech(self, rows: Rows, speaking: npt.NDArray[np.bool_]) -> None:
+        """Somebody began or ceased to speak. Told when `vad_events` is on."""
+        if not self._vad_events:
+            return
+        for row, now in zip(rows.tolist(), speaking.tolist(), strict=True):
+            at_ms = int(self._table.media_ms[row])
+            self._emit(control.SpeechChanged(row, self._legs[row].generation, now, at_ms))
+
     def poll(self, now_ns: int) -> None:
         """Finish presses of which all ends were lost."""
         if not self._pressing or now_ns - self._polled_ns < POLL_NS:
@@ -161,7 +172,8 @@ class Seldom:
         leg, ring = self._legs[row], self._table.ring
         for press in presses:
             self._table.plane.stats["digits_received"][row] += 1
-            at_ms = max(0, (ring.position_of(row, press.timestamp) - int(ring.origin[row])) // 8)
+            away = ring.position_of(row, press.timestamp) - int(ring.cursor[row])
+            at_ms = max(0, int(self._table.media_ms[row]) + away // 8)
             self._emit(control.DigitReceived(row, leg.generation, press.digit, press.samples // 8, at_ms))
         if not leg.pressed.receiving:
             self._pressing.discard(row)

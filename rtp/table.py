@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from rtp.comfort import ComfortNoise
 from rtp.conceal import Concealer
 from rtp.delay import Delay
 from rtp.errors import RejectReason
@@ -23,6 +24,7 @@ from rtp.playout import Playout
 from rtp.quality import Quality
 from rtp.reception import Reception
 from rtp.settings import Settings
+from rtp.vad import Vad, level_dbov
 
 Rows = npt.NDArray[np.intp]
 
@@ -49,6 +51,8 @@ class Table:
         self.reception = Reception(n)
         self.concealer = Concealer(n)
         self.delay = Delay(n, settings.jitter_min_ms, settings.jitter_start_ms, settings.jitter_max_ms)
+        self.comfort = ComfortNoise(n)
+        self.vad = Vad(n)
         self.quality = Quality(n)
         self.rejected = np.zeros(len(RejectReason), np.uint64)  # packets of all legs, by reason
 
@@ -68,6 +72,13 @@ class Table:
         self.dialling = np.zeros(n, np.bool_)  # digits are being sent
         self.marker = np.zeros(n, np.uint8)  # 1: the next packet begins a talkspurt (RFC 3551 §4.1)
 
+        self.noise_type = np.full(n, NOT_ACCEPTED, np.int16)  # payload type of our comfort noise, when it is on
+        self.quiet = np.zeros(n, np.int32)  # frames since we last played something
+        self.silent = np.zeros(n, np.bool_)  # the sender fell silent by agreement (RFC 3389)
+        self.media_ms = np.zeros(n, np.int64)  # media time of the next uplink frame
+        self.energy_in = np.zeros(n, np.float32)  # smoothed mean square of what arrives, full scale 1
+        self.energy_out = np.zeros(n, np.float32)
+
         self.accept = np.full((n, 128), NOT_ACCEPTED, np.int8)  # (legs, payload type)
         # Views into the plane's statistics: what is counted here is seen there at once.
         stats = plane.stats
@@ -78,6 +89,10 @@ class Table:
         self.packets_late = stats["packets_late"]
         self.packets_bad = stats["packets_bad"]
         self.packets_bad_payload = stats["packets_bad_payload"]
+        self.frames_noise = stats["frames_noise"]
+        self.frames_silent = stats["frames_silent"]
+        self.frames_trimmed = stats["frames_trimmed"]
+        self.frames_stretched = stats["frames_stretched"]
         self.packets_sent = stats["packets_sent"]
         self.frames_up = stats["frames_up"]
         self.frames_concealed = stats["frames_concealed"]
@@ -104,6 +119,8 @@ class Table:
             self.reception,
             self.concealer,
             self.delay,
+            self.comfort,
+            self.vad,
             self.quality,
         ):
             module.reset(rows)
@@ -111,6 +128,7 @@ class Table:
             getattr(self, column)[row] = 0
         self.slot[row] = NO_SLOT
         self.accept[row] = NOT_ACCEPTED
+        self.noise_type[row] = NOT_ACCEPTED
         self.sequence[row], self.timestamp[row], self.ssrc[row] = (
             rng.integers(0, 1 << 16),
             rng.integers(0, 1 << 32),
@@ -137,13 +155,22 @@ class Table:
 
     def comfort_noise(self, row: int, payload: npt.NDArray[np.uint8]) -> None:
         """The sender falls silent by agreement (RFC 3389) and says how its silence sounds."""
+        self.comfort.describe(row, payload)
+        self.silent[row] = True
 
-    def publish(self, rows: Rows) -> None:
+    def publish(self, rows: Rows, now_ns: int) -> None:
         """Bring the statistics of these rows on the plane up to date."""
         stats = self.plane.stats
         self.reception.export(stats, rows)
         stats["delay_target_ms"][rows] = self.delay.target[rows] / 8.0
         stats["drift_ppm"][rows] = self.delay.drift.ppm[rows]
+        stats["level_in_db"][rows] = level_dbov(self.energy_in[rows])
+        stats["level_out_db"][rows] = level_dbov(self.energy_out[rows])
+        played = rows[self.ring.started[rows]]
+        delay_ms = self.delay.present(played, now_ns, self.ring.cursor[played]) / 8.0
+        stats["delay_ms"][played] = delay_ms
+        mean = stats["delay_mean_ms"][played]
+        stats["delay_mean_ms"][played] = np.where(mean > 0, mean + (delay_ms - mean) / 32.0, delay_ms)
 
     def rate(self, rows: Rows) -> None:
         """Rate the quality interval of these rows that ends now (E-model), and begin the next."""
@@ -190,4 +217,17 @@ class Table:
         return min(candidates, key=lambda slot: len(self.rows_of_slot[slot]))
 
 
-_CLEARED: Final = ("configured_ns", "sending", "receiving", "payload_type", "law", "halves", "dialling")
+_CLEARED: Final = (
+    "configured_ns",
+    "sending",
+    "receiving",
+    "payload_type",
+    "law",
+    "halves",
+    "dialling",
+    "quiet",
+    "silent",
+    "media_ms",
+    "energy_in",
+    "energy_out",
+)

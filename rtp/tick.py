@@ -13,10 +13,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rtp import g711, packet
-from rtp.conceal import HISTORY
+from rtp import g711, packet, repair
 from rtp.errors import IS_BAD, RejectReason
-from rtp.plane import CONCEALED, FRAME, UPLINK_FRAMES
+from rtp.plane import COMFORT_NOISE, CONCEALED, FRAME, UPLINK_FRAMES, VOICE
 from rtp.seldom import Seldom
 from rtp.table import EVENT, NO_SLOT, PCMA, Table
 
@@ -27,6 +26,19 @@ Mask = npt.NDArray[np.bool_]
 FRAME_MS: Final = 20
 #: Statistics that are kept elsewhere than on the plane are brought there this often (half a second).
 PUBLISH_FRAMES: Final = 25
+#: The delay of a leg is corrected at most this often: it bounds the change of speed.
+PACE_FRAMES: Final = 3
+#: Share of a new frame in the smoothed level: a time constant of 160 ms.
+SMOOTHING: Final = np.float32(1 / 8)
+#: Mean square below which a frame is all zeros and the smallest codes beside it.
+DIGITAL_SILENCE: Final = np.float32(1e-8)
+#: With DTX: frames of silence that are still sent as audio, and how often comfort noise is said again.
+DTX_AFTER: Final = 10
+DTX_REPEAT: Final = 25
+#: Level of the comfort noise that we ask for, in −dBov (RFC 3389 §3.1): there, and no more.
+NOISE_LEVEL: Final = 70
+#: The level of what is sent is looked at this often.
+LEVEL_FRAMES: Final = 5
 #: Length of a quality interval (5 s).
 RATE_FRAMES: Final = 250
 
@@ -40,17 +52,20 @@ class Rendered(NamedTuple):
 
 
 _NOTHING_SPECIAL: Final[dict[int, list[bytes]]] = {}
+_NO_DATAGRAM: Final[list[bytes]] = []
 
 
 class Tick:
     """The phases of a slot over one table. Preallocates; raises nothing on input."""
 
-    def __init__(self, table: Table, seldom: Seldom) -> None:
+    def __init__(self, table: Table, seldom: Seldom, *, dtx: bool = False) -> None:
         n = table.capacity
         self.table = table
+        self._dtx = dtx
         self._seldom = seldom
         self._slot_ms = FRAME_MS // table.slots
         self._captured = [0] * table.slots
+        self._rendered = [0] * table.slots
         self._packets = np.zeros((n, packet.HEADER + FRAME), np.uint8)
 
     def render(self, slot: int) -> Rendered:
@@ -81,9 +96,17 @@ class Tick:
         t.sequence[rows] = sequence + np.uint16(1)
         t.marker[rows] = 0
         t.packets_sent[rows] += np.uint64(1)
+        self._rendered[slot] += 1
+        if self._rendered[slot] % LEVEL_FRAMES == 0:
+            energy = g711.MU_ENERGY.take(frames).mean(axis=1)
+            t.energy_out[rows] += (energy - t.energy_out[rows]) * SMOOTHING
         special = _NOTHING_SPECIAL
-        if np.count_nonzero(t.halves[rows]):
-            special = self._halve(rows, packets, np.flatnonzero(t.halves[rows]))
+        if self._dtx:
+            special = self._suppress(rows, packets, playing | mixing)
+        halves = t.halves[rows]
+        if np.count_nonzero(halves):
+            halves[list(special)] = False
+            special = special | self._halve(rows, packets, np.flatnonzero(halves))
         if np.count_nonzero(t.dialling[rows]):
             special = special | self._seldom.instead(rows, packets, np.flatnonzero(t.dialling[rows]))
         return Rendered(rows, packets, special)
@@ -122,6 +145,7 @@ class Tick:
         t.ring.store(rows, headers.timestamp, position, payload, size, late)
         t.bytes_received[rows] += size.astype(np.uint64)
         t.last_packet_ns[rows] = now_ns
+        t.silent[rows] = False
         if np.count_nonzero(late):
             t.packets_late[rows[late]] += np.uint64(1)
 
@@ -139,42 +163,49 @@ class Tick:
         plane = t.plane
         frames, missing = t.ring.read(rows)  # (k, 160), (k, 2)
         lost: Mask = missing[:, 0] & missing[:, 1]
-        holes = missing[:, 0] | missing[:, 1] | t.concealer.active[rows]
         flags = np.zeros(len(rows), np.uint8)
+        holes = missing[:, 0] | missing[:, 1] | t.concealer.active[rows]
         if np.count_nonzero(holes):
             which = np.flatnonzero(holes)
-            frames[which] = self._conceal(rows[which], frames[which], missing[which])
-            t.frames_concealed[rows] += lost
-            flags[lost] |= CONCEALED
+            frames[which] = repair.fill(t, rows[which], frames[which], missing[which], now_ns)
+            self._note_holes(rows, lost, flags)
+        if self._captured[slot] % PACE_FRAMES == 0:
+            whole = np.flatnonzero(~holes)
+            frames[whole] = repair.pace(t, rows[whole], frames[whole], now_ns)
+        energy, speaking, changed, _ = t.vad.hear(rows, frames, g711.MU_ENERGY)
+        t.energy_in[rows] += (energy - t.energy_in[rows]) * SMOOTHING
+        t.frames_silent[rows] += energy < DIGITAL_SILENCE
+        flags[speaking] |= VOICE
+        if np.count_nonzero(changed):
+            self._seldom.speech(rows[changed], speaking[changed])
         head = plane.uplink_head[rows]
         at = (head % UPLINK_FRAMES).astype(np.intp)
         plane.uplink[rows, at] = frames
         plane.uplink_sequence[rows, at] = head
-        plane.uplink_timestamp_ms[rows, at] = t.ring.media_time_ms(rows)
+        plane.uplink_timestamp_ms[rows, at] = t.media_ms[rows]
         plane.uplink_flags[rows, at] = flags
         t.ring.advance(rows)
+        t.media_ms[rows] += FRAME_MS
         t.frames_up[rows] += np.uint64(1)
         plane.uplink_head[rows] = head + np.uint64(1)  # last: the reader looks here first
-        t.quality.count(rows, lost)
+        t.quality.count(rows, lost & ~t.silent[rows])
         self._captured[slot] += 1
         if self._captured[slot] % PUBLISH_FRAMES == 0:
-            t.publish(rows)
+            t.publish(rows, now_ns)
         if self._captured[slot] % RATE_FRAMES == 0:
             t.rate(rows)
         return True
 
-    def _conceal(self, rows: Rows, frames: Bytes, missing: Mask) -> Bytes:
-        """Fill what is missing of these legs' frames, and let the ring remember what was really played."""
+    def _note_holes(self, rows: Rows, lost: Mask, flags: Bytes) -> None:
+        """Count frames that were made up; those of a sender that is silent by agreement are no loss."""
         t = self.table
-        cursor = t.ring.cursor[rows]
-        history = g711.MU_TO_LINEAR[t.ring.samples(rows, cursor - HISTORY, HISTORY)]
-        future = g711.MU_TO_LINEAR[t.ring.frames(rows, cursor + FRAME)]
-        ahead = t.ring.valid(rows, cursor + FRAME, 2)
-        noise = np.zeros((len(rows), FRAME), np.float32)
-        linear = t.concealer.process(rows, g711.MU_TO_LINEAR[frames], missing, history, future, ahead, noise)
-        coded = g711.LINEAR_TO_MU[linear.view(np.uint16)]
-        t.ring.overwrite(rows, coded)
-        return coded
+        agreed = lost & t.silent[rows]
+        flags[agreed] |= COMFORT_NOISE
+        t.frames_noise[rows] += agreed
+        concealed = lost & ~agreed
+        flags[concealed] |= CONCEALED
+        t.frames_concealed[rows] += concealed
+        t.delay.note_loss(rows[concealed])
 
     def packet_views(self) -> list[memoryview]:
         """Row i of what `render` returns, as something that a socket sends."""
@@ -187,6 +218,7 @@ class Tick:
             t.timestamp[rows] += np.uint32(frames * FRAME & 0xFFFFFFFF)
             t.marker[rows] = 1
             t.ring.cursor[rows] += frames * FRAME
+            t.media_ms[rows] += frames * FRAME_MS
 
     def _restart(self, rows: Rows, slot: int, now_ns: int) -> npt.NDArray[np.int64]:
         """Streams that start, or start again: give the leg its slot, and the packet a position.
@@ -204,6 +236,28 @@ class Tick:
         wanted_ms = t.delay.target[rows] / 8.0
         frames = np.maximum(np.rint((wanted_ms - until_ms) / FRAME_MS), 0).astype(np.int64)
         return t.ring.restart(rows, frames * FRAME)
+
+    def _suppress(self, rows: Rows, packets: Bytes, playing: Mask) -> dict[int, list[bytes]]:
+        """DTX: legs that have long been silent send comfort noise now and then instead of silence (RFC 3389 §4).
+
+        rows (k,) · packets (k, 172) as they would be sent · playing (k,): they carry sound.
+        """
+        t = self.table
+        quiet = np.where(playing | t.dialling[rows], 0, t.quiet[rows] + 1)
+        t.quiet[rows] = quiet
+        which = np.flatnonzero((quiet > DTX_AFTER) & (t.noise_type[rows] >= 0))
+        due = (quiet[which] - DTX_AFTER - 1) % DTX_REPEAT == 0
+        row = rows[which]
+        t.marker[row] = 1  # the next sound begins a talkspurt
+        # A packet that is not sent has no sequence number.
+        t.sequence[row[~due]] -= np.uint16(1)
+        t.packets_sent[row[~due]] -= np.uint64(1)
+        said = which[due]
+        noise = packets[said, : packet.HEADER + 1]
+        noise[:, 1] = t.noise_type[row[due]]
+        noise[:, packet.HEADER] = NOISE_LEVEL
+        special: dict[int, list[bytes]] = dict.fromkeys(which.tolist(), _NO_DATAGRAM)
+        return special | dict(zip(said.tolist(), ([datagram] for datagram in _datagrams(noise)), strict=True))
 
     def _halve(self, rows: Rows, packets: Bytes, which: Rows) -> dict[int, list[bytes]]:
         """Peers whose maxptime is 10 ms get the frame as two packets (RFC 8866 §6.4)."""

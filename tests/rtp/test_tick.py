@@ -329,3 +329,54 @@ def test_tones_stay_in_their_legs() -> None:
         others = [spectrum[2 ** (q + 2)] for q in rows if q != r]
         assert max(others) < spectrum.max() / 500
     engine.close()
+
+
+def test_dtx_sends_comfort_noise_now_and_then_and_marks_the_next_talkspurt() -> None:
+    engine = Engine(dtx=True)
+    row = engine.open()
+    engine.frames(70)
+    kinds = [fields(d)[1] for d in engine.sent[row]]
+    assert kinds == [0] * 10 + [13] * 3
+    assert all(len(d) == 13 for d in engine.sent[row][10:])
+    engine.say(row, b"\x90" * 480)
+    engine.frames(2)
+    heads = [fields(d) for d in engine.sent[row]]
+    assert [(b[2] - a[2]) & 0xFFFF for a, b in itertools.pairwise(heads)] == [1] * (len(heads) - 1)
+    assert (heads[13][0], heads[13][1]) == (1, 0)
+    assert (heads[13][3] - heads[0][3]) & 0xFFFFFFFF == 70 * 160
+    engine.close()
+
+
+def test_a_sender_that_is_silent_by_agreement_is_comfort_noise_and_no_loss() -> None:
+    engine = Engine()
+    row = engine.open()
+    talk(engine, row, 20)
+    engine.deliver(row, rtp_packet(1020, 5000 + 20 * 160, b"\x32", payload_type=13))
+    engine.frames(50)
+    for n in range(70, 90):
+        engine.deliver(row, rtp_packet(951 + n, 5000 + n * 160, speech(n)))
+        engine.frames(1)
+    engine.frames(5)
+    stats = engine.plane.stats[row]
+    assert stats["frames_noise"] >= 45
+    assert stats["frames_concealed"] <= 5
+    assert stats["packets_lost"] == 0
+    quiet = np.frombuffer(b"".join(engine.heard[row][35:60]), np.uint8)
+    level = np.sqrt((g711.MU_TO_LINEAR[quiet].astype(float) ** 2).mean())
+    assert 20 * np.log10(level / 32768) == pytest.approx(-50, abs=1.5)
+    assert speech(85) in b"".join(engine.heard[row])
+    engine.close()
+
+
+def test_speech_is_told_with_its_media_time() -> None:
+    engine = Engine(vad_events=True)
+    row = engine.open()
+    quiet, loud = b"\xff" * 160, bytes([0x90, 0x10] * 80)
+    for n in range(100):
+        engine.deliver(row, rtp_packet(n, n * 160, loud if 30 <= n < 50 else quiet))
+        engine.frames(1)
+    changes = [e for e in engine.events if type(e).__name__ == "SpeechChanged"]
+    assert [c.speaking for c in changes] == [True, False]
+    assert changes[0].timestamp_ms == pytest.approx(30 * 20, abs=80)
+    assert changes[1].timestamp_ms == pytest.approx(50 * 20 + 400, abs=80)
+    engine.close()

@@ -37,8 +37,8 @@ class Engine:
         self.plane = Plane(self._fd, capacity)
         self.events: list[Any] = []
         self.table = Table(self.plane, self.settings)
-        self.seldom = Seldom(self.table, self.events.append)
-        self.tick = Tick(self.table, self.seldom)
+        self.seldom = Seldom(self.table, self.events.append, vad_events=self.settings.vad_events)
+        self.tick = Tick(self.table, self.seldom, dtx=self.settings.dtx)
         self.number = 0
         self.sent: dict[int, list[bytes]] = {}
         self.heard: dict[int, list[bytes]] = {}
@@ -58,6 +58,7 @@ class Engine:
         t.law[row] = KINDS[codec]
         t.payload_type[row] = {"PCMU": 0, "PCMA": 8}[codec]
         t.dtmf_type[row] = 101
+        t.noise_type[row] = 13 if self.settings.dtx else -1
         wanted = accept or {0: "PCMU", 8: "PCMA", 101: "telephone-event", 13: "CN"}
         for number, name in wanted.items():
             t.accept[row, number] = KINDS[name]
