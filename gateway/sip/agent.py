@@ -19,7 +19,7 @@ import pjsua2 as pj
 
 from gateway.sip import headers
 from gateway.sip.dialogs import Dialog, State
-from gateway.sip.stack import Listener, Listening, Phase, Progress, StackError, StackOptions
+from gateway.sip.stack import Listener, Listening, Phase, Progress, Request, StackError, StackOptions
 
 #: pjsip's log levels: 1 errors, 2 warnings; what is above is for pjsip's developers.
 LOG_LEVEL: Final = 2
@@ -58,7 +58,7 @@ def checked(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(*args, **kwargs)
         except pj.Error as error:
-            raise StackError(f"{error.title}: {error.reason}") from error
+            raise StackError(error.reason) from error
 
     return call
 
@@ -71,6 +71,25 @@ class LogWriter(pj.LogWriter):  # type: ignore[misc]
     @guarded
     def write(self, entry: Any) -> None:
         self.listener.logged(entry.level, headers.one_line(entry.msg, 400))
+
+
+if hasattr(pj, "RequestGate"):
+
+    class Gate(pj.RequestGate):  # type: ignore[misc]
+        """The door of the build of tools/build-pjsua2: requests before pjsua sees them."""
+
+        def __init__(self, listener: Listener) -> None:
+            super().__init__()
+            self.listener = listener
+
+        @guarded
+        def onRequest(self, prm: Any) -> None:
+            verdict = self.listener.asked(
+                Request(prm.method, prm.source, prm.port, prm.transport, prm.toTag, prm.inDialog, prm.wholeMsg)
+            )
+            if verdict.code:
+                prm.code, prm.reason = verdict.code, verdict.reason
+                _add_headers(prm.headers, verdict.headers)
 
 
 class Account(pj.Account):  # type: ignore[misc]
@@ -141,8 +160,16 @@ class Call(pj.Call):  # type: ignore[misc]
             prm.statusCode = pj.PJSIP_SC_NOT_ACCEPTABLE_HERE
 
     @guarded
-    def onDtmfEvent(self, prm: Any) -> None:
-        self.listener.digit(self, prm.digit, prm.duration)
+    def onCallTsxState(self, prm: Any) -> None:
+        transaction = prm.e.body.tsxState
+        if transaction.type == pj.PJSIP_EVENT_RX_MSG:
+            self.listener.heard(self, transaction.src.rdata.wholeMsg)
+
+    def _ignore(self, prm: Any) -> None:
+        """The stack calls these several times a call; overriding them spares it the way back into C++."""
+
+    onCallMediaState = onCallMediaTransportState = onCallMediaEvent = onDtmfEvent = _ignore
+    onStreamPreCreate = onStreamCreated = onStreamDestroyed = onCreateMediaTransport = _ignore
 
     @guarded
     def onCallTransferRequest(self, prm: Any) -> None:
@@ -160,7 +187,7 @@ class Agent:
         self._live: set[Call] = set()
         self._released: list[Call] = []
         self._descriptors: set[int] = set()
-        self._gate = getattr(pj, "setReadiness", None)
+        self._gate = Gate(listener) if hasattr(pj, "RequestGate") else None
 
     @checked
     def start(self, options: StackOptions) -> Listening:
@@ -169,6 +196,8 @@ class Agent:
             self._endpoint.libCreate()
         built = pj.EpConfig().uaConfig.maxCalls
         self._endpoint.libInit(self._endpoint_config(min(built, options.max_calls)))
+        if self._gate:
+            self._gate.install()
         addresses = [self._bind(options, *bind) for bind in options.binds]
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNoDev()
@@ -176,7 +205,7 @@ class Agent:
         self.account = Account(self)
         self.account.create(_account_config(options.advertise or options.binds[0][1]))
         version = self._endpoint.libVersion()
-        return Listening(addresses, version.full, built)
+        return Listening(addresses, version.full, built, self._gate is not None)
 
     def _endpoint_config(self, max_calls: int) -> Any:
         config = pj.EpConfig()
@@ -220,10 +249,6 @@ class Agent:
             raise
         return call
 
-    def set_readiness(self, ready: bool, retry_after_s: int) -> None:
-        if self._gate:
-            self._gate(ready, retry_after_s)
-
     @checked
     def stop(self) -> None:
         self._live.clear()
@@ -263,11 +288,15 @@ def _operation(code: int = 0, reason: str = "", headers_: dict[str, str] | None 
         operation.statusCode = code
     operation.reason = reason
     operation.sdp.wholeSdp = sdp
-    for name, value in (headers_ or {}).items():
+    _add_headers(operation.txOption.headers, headers_ or {})
+    return operation
+
+
+def _add_headers(vector: Any, values: dict[str, str]) -> None:
+    for name, value in values.items():
         header = pj.SipHeader()
         header.hName, header.hValue = name, value
-        operation.txOption.headers.append(header)
-    return operation
+        vector.append(header)
 
 
 def _raw(event: Any) -> str:

@@ -44,7 +44,8 @@ class Invited(Event, frozen=True):
 
 
 class Acknowledged(Event, frozen=True):
-    """ACK for our 200. sdp: the peer's answer when our 200 carried the offer."""
+    """ACK for our 200. sdp: the peer's answer when our 200 carried the offer, also within the dialog: then the
+    peer had sent a re-INVITE without one, and our last SDP was offered again."""
 
     dialog: int
     sdp: str | None = None
@@ -66,7 +67,7 @@ class Updated(Event, frozen=True):
 
 
 class Answered(Event, frozen=True):
-    """Our outbound INVITE: a provisional (sdp may be early media) or the 200."""
+    """Our outbound INVITE: a provisional (sdp may be early media) or the 200; or the final response to an `Offer`."""
 
     dialog: int
     code: int

@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from gateway.sip import sdp
+from gateway.sip import negotiation, sdp
 from gateway.sip.description import SdpRefused
 
 MAX_HEADERS: Final = 128
@@ -24,6 +24,8 @@ MAX_URI: Final = 1_024
 TOLD_HEADERS: Final = 64
 TOLD_LENGTH: Final = 2_048
 SDP_TYPE: Final = "application/sdp"
+#: The requests whose body is a session description, or nothing.
+OFFERING: Final = ("INVITE", "UPDATE")
 
 #: RFC 3261 §7.3.3 and the registrations after it.
 COMPACT: Final = {
@@ -67,6 +69,10 @@ class Defect(Enum):
     EMPTY_MULTIPART = (400, "Empty Multipart Body")
     URI_TOO_LONG = (414, "Request-URI Too Long")
     BAD_URI = (400, "Bad Request-URI")
+    UNSUPPORTED_SCHEME = (416, "Unsupported URI Scheme")
+    BAD_VERSION = (505, "Version Not Supported")
+    CSEQ_MISMATCH = (400, "CSeq Does Not Match")
+    BAD_EXTENSION = (420, "Bad Extension")
     BAD_SDP = (488, "Not Acceptable Here")
 
     @property
@@ -153,8 +159,8 @@ def split(raw: str) -> Message:
 def inspect(raw: str, max_bytes: int) -> tuple[Message, str | None]:
     """A request's first verdict: (message, its SDP or None). Raises Refused with what is wrong with it.
 
-    Everything that the history of SIP stacks shows to be dangerous is looked at here, so that the answer
-    does not depend on how well the stack survives it.
+    For INVITE and UPDATE the body is looked into. All that the history of SIP stacks shows to be dangerous is
+    looked at here, so that the answer does not depend on how well the stack survives it.
     """
     size = len(raw.encode("utf-8", "surrogateescape"))
     if size > max_bytes:
@@ -163,8 +169,12 @@ def inspect(raw: str, max_bytes: int) -> tuple[Message, str | None]:
     words = message.start.split(" ")
     if len(words) != 3:
         raise Refused(Defect.BAD_URI)
+    if words[2].upper() != "SIP/2.0":
+        raise Refused(Defect.BAD_VERSION)
     if len(words[1]) > MAX_URI:
         raise Refused(Defect.URI_TOO_LONG)
+    if (message.get("cseq") or "").split()[1:] != [words[0]]:  # §8.1.1.5
+        raise Refused(Defect.CSEQ_MISMATCH)
     lengths = set(message.all("content-length"))
     # §7.4.2, §18.3: over UDP the rest of the datagram is the body, but two opinions of its length are an attack
     if len(lengths) > 1 or not all(value.isascii() and value.isdigit() and len(value) < 10 for value in lengths):
@@ -172,12 +182,14 @@ def inspect(raw: str, max_bytes: int) -> tuple[Message, str | None]:
     body_size = len(raw.replace("\r\n", "\n").lstrip("\n").partition("\n\n")[2])
     if lengths and int(lengths.pop()) == 0 and body_size:
         raise Refused(Defect.BAD_CONTENT_LENGTH, "0, but there is a body")
-    text = session_description(message)
+    text = session_description(message) if words[0] in OFFERING else None
     if text is not None:
         try:
-            sdp.parse(text)
+            refusal = negotiation.hopeless(sdp.parse(text))
         except SdpRefused as error:
-            raise Refused(Defect.BAD_SDP, f"{error.refusal.label}: {error.refusal.value}") from error
+            refusal = error.refusal
+        if refusal:
+            raise Refused(Defect.BAD_SDP, f"{refusal.label}: {refusal.value}")
     return message, text
 
 
@@ -194,6 +206,22 @@ def session_description(message: Message) -> str | None:
     if kind.startswith("multipart/"):
         return _from_multipart(content_type, message.body)
     raise Refused(Defect.BAD_CONTENT_TYPE, kind[:40])
+
+
+def sdp_of(raw: str) -> str | None:
+    """The SDP of a message as it came, if it has one that we take."""
+    try:
+        return session_description(split(printable(raw))) if raw else None
+    except Refused:
+        return None
+
+
+def value_of(raw: str, name: str) -> str:
+    """The first value of a header of a message as it came, "" when there is none."""
+    try:
+        return split(printable(raw)).get(name) or "" if raw else ""
+    except Refused:
+        return ""
 
 
 def _from_multipart(content_type: str, body: str) -> str | None:

@@ -183,6 +183,18 @@ def reanswer(previous: Session, theirs: Session) -> Settled:
     return answer(theirs, terms)
 
 
+def hopeless(offer: Session) -> Refusal | None:
+    """Why no terms of ours at all could take this offer; None when some might."""
+    reasons = []
+    for media in offer.media:
+        anything = Terms(media.address, 1, tuple(G711), "optional" if media.protocol == SECURE else "disabled")
+        reason = _why_not(media, anything)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return _most_telling(reasons)
+
+
 def settle(ours: Media, theirs: Media, text: str = "") -> Settled:
     """What our section and theirs mean together. Raises SdpRefused when they share no codec or no key."""
     my_names = {codec.name: codec for codec in ours.codecs if codec.rate == CLOCK_RATE}
@@ -229,8 +241,12 @@ def _choose_section(offer: Session, terms: Terms) -> int:
             reasons.append(refusal)
     if usable:
         return min(usable)[1]
-    # The most telling reason: anything says more than "there was a video, too"
-    raise SdpRefused(next((r for r in reasons if r is not Refusal.NO_AUDIO), Refusal.NO_AUDIO))
+    raise SdpRefused(_most_telling(reasons))
+
+
+def _most_telling(reasons: list[Refusal]) -> Refusal:
+    """Anything says more than "there was a video, too"."""
+    return next((reason for reason in reasons if reason is not Refusal.NO_AUDIO), Refusal.NO_AUDIO)
 
 
 def _why_not(media: Media, terms: Terms) -> Refusal | None:

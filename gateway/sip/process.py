@@ -24,7 +24,8 @@ from gateway.sip import events, headers, negotiation, sdp
 from gateway.sip.description import SdpRefused
 from gateway.sip.dialogs import Action, Dialog, State
 from gateway.sip.headers import Refused
-from gateway.sip.stack import Listening, Phase, Progress, Stack, StackCall, StackError, StackOptions
+from gateway.sip.screening import Door, refuse
+from gateway.sip.stack import Listening, Phase, Progress, Request, Stack, StackCall, StackError, StackOptions, Verdict
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -44,7 +45,7 @@ LOG_LINES_PER_S: Final = 20
 COUNTERS: Final = (
     *("invites", "rung", "accepted", "rejected", "confirmed", "ended", "cancelled", "dialled"),
     *("reinvites", "updates", "infos", "refers", "late_commands", "stack_errors", "callback_faults"),
-    *("log_lines", "log_dropped", "events_dropped", "refused"),
+    *("log_lines", "log_dropped", "events_dropped", "refused", "options", "not_allowed"),
     *(f"refused_{defect.label}" for defect in headers.Defect),
 )
 
@@ -72,8 +73,10 @@ class Process:
         self._log = log
         self._clock = clock
         self._stack: Stack
-        self._max_bytes = config.sip.max_message_kb * 1024
+        self._door = Door(config.sip.max_message_kb * 1024, config.sip.retry_after_s)
         self._calls: dict[int, StackCall] = {}
+        #: Calls in which an offer of ours waits for its answer, by Call-ID
+        self._asking: dict[str, StackCall] = {}
         self._arrived: list[tuple[StackCall, str, str]] = []
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._next_dialog = 1
@@ -150,6 +153,7 @@ class Process:
         for call in list(self._calls.values()):
             if call.dialog.state is State.DIALLING and call.deadline_s < now:
                 self._execute(call, events.Hangup(call.dialog.id, "no answer"))
+                call.dialog.intent = "timeout"
 
     def after_poll(self) -> None:
         """Look at the INVITEs that arrived, unless they are over already."""
@@ -160,6 +164,17 @@ class Process:
 
     # What the stack tells
 
+    def asked(self, request: Request) -> Verdict:
+        if request.method == "ACK":
+            self._answered_by_ack(request)
+        verdict, counters = self._door.judge(request)
+        for name in counters:
+            self._count(name)
+        if verdict.code:
+            self._log({"level": "debug", "event": "sip_answered_at_the_door", "method": request.method[:20],
+                       "source": request.source, "code": verdict.code})  # fmt: skip
+        return verdict
+
     def invited(self, call: StackCall, raw: str, source: str) -> None:
         self._arrived.append((call, raw, source))
 
@@ -167,34 +182,38 @@ class Process:
         dialog = call.dialog
         if progress.phase is Phase.OVER:
             cause = dialog.end(progress.code)
+            self._asking.pop(dialog.sip_call_id, None)
             if self._calls.pop(dialog.id, None) and dialog.told:
                 self._count("ended")
                 if cause == "cancelled":
                     self._count("cancelled")
                 self._send(events.Ended(dialog.id, cause, progress.code, progress.reason))
         elif dialog.state is State.DIALLING:
+            dialog.sip_call_id = dialog.sip_call_id or headers.value_of(progress.raw, "call-id")
             if progress.phase is Phase.CONFIRMED:
                 dialog.state = State.CONFIRMED
                 self._count("confirmed")
             elif progress.code > 100:
-                self._send(events.Answered(dialog.id, progress.code, progress.reason, _body(progress.raw)))
+                self._send(events.Answered(dialog.id, progress.code, progress.reason, headers.sdp_of(progress.raw)))
         elif progress.phase is Phase.CONFIRMED and dialog.state is State.ANSWERED:
             dialog.state = State.CONFIRMED
             self._count("confirmed")
             # Their answer is in the ACK when the offer was ours (RFC 3264 §4, RFC 3261 §13.2.1)
-            self._send(events.Acknowledged(dialog.id, None if dialog.offered else _body(progress.raw)))
+            self._send(events.Acknowledged(dialog.id, None if dialog.offered else headers.sdp_of(progress.raw)))
 
     def description(self, call: StackCall, answering: bool) -> str:
         """Ours when it waits. An answer that is still to come is given with the 200; a re-INVITE without an
         offer is offered what we have (RFC 3261 §14.2)."""
         dialog = call.dialog
         if dialog.pending_sdp or not answering:
+            if not answering and dialog.state is State.CONFIRMED:
+                self._asking[dialog.sip_call_id] = call
             return dialog.describe()
         return ""
 
     def reinvited(self, call: StackCall, raw: str) -> bool:
         try:
-            _, offer = headers.inspect(raw, self._max_bytes)
+            _, offer = headers.inspect(raw, self._door.max_bytes)
         except Refused as error:
             self._refuse(error.defect)
             return False
@@ -216,10 +235,24 @@ class Process:
         self._send(events.Updated(call.dialog.id, offer, settled.sdp))
         return True
 
-    def digit(self, call: StackCall, digit: str, duration_ms: int) -> None:
-        self._count("infos")
-        body = f"Signal={digit}\r\nDuration={duration_ms}\r\n"
-        self._send(events.InfoReceived(call.dialog.id, "application/dtmf-relay", body))
+    def _answered_by_ack(self, request: Request) -> None:
+        """The stack keeps the ACK of an offerless re-INVITE to itself, with the answer that is in it."""
+        if self._asking and (call := self._asking.pop(headers.value_of(request.raw, "call-id"), None)):
+            self._send(events.Acknowledged(call.dialog.id, headers.sdp_of(request.raw)))
+
+    def heard(self, call: StackCall, raw: str) -> None:
+        """INFO, and the response to an offer of ours within the dialog."""
+        dialog = call.dialog
+        if raw.startswith("INFO "):
+            message = headers.split(headers.printable(raw))
+            self._count("infos")
+            self._send(events.InfoReceived(dialog.id, message.get("content-type") or "", message.body))
+        elif dialog.sip_call_id in self._asking and raw.startswith("SIP/2.0 "):
+            message = headers.split(headers.printable(raw))
+            code = int(message.start[8:11])
+            if code >= 200 and (message.get("cseq") or "").endswith("INVITE"):
+                self._asking.pop(dialog.sip_call_id, None)
+                self._send(events.Answered(dialog.id, code, message.start[12:], headers.sdp_of(raw)))
 
     def referred(self, call: StackCall, target: str) -> None:
         self._count("refers")
@@ -248,19 +281,15 @@ class Process:
         self._calls[dialog.id] = call
         self._count("invites")
         try:
-            message, offer = headers.inspect(raw, self._max_bytes)
-            request_uri = message.start.split(" ")[1]
-            try:
-                uri = headers.parse_uri(request_uri)
-            except ValueError as error:
-                raise Refused(headers.Defect.BAD_URI, str(error)) from error
+            seen = self._door.look(raw)
         except Refused as error:
             self._refuse(error.defect)
             self._log({"level": "info", "event": "invite_refused", "source": source, "reason": str(error)})
-            warning = {"Warning": f'399 glotgate "{error.detail}"'} if error.detail else {}
-            self._execute(call, events.Reject(dialog.id, error.defect.code, error.defect.words, warning))
+            refusal = refuse(error)
+            self._execute(call, events.Reject(dialog.id, refusal.code, refusal.reason, refusal.headers))
             return
-        dialog.offered = offer is not None
+        message, uri = seen.message, seen.uri
+        dialog.offered = seen.offer is not None
         dialog.sip_call_id = message.get("call-id") or ""
         dialog.told = True
         self._send(
@@ -269,13 +298,13 @@ class Process:
                 sip_call_id=dialog.sip_call_id,
                 transport=(message.get("via") or "").partition(" ")[0].rpartition("/")[2].lower(),
                 source=source,
-                request_uri=request_uri,
+                request_uri=seen.request_uri,
                 user=uri.user,
                 uri_parameters=uri.parameters,
                 from_uri=headers.without_parameters(message.get("from") or ""),
                 to_uri=headers.without_parameters(message.get("to") or ""),
                 headers=message.told(),
-                sdp=offer,
+                sdp=seen.offer,
             )
         )
 
@@ -285,7 +314,7 @@ class Process:
         if isinstance(command, events.Shutdown):
             self._stopping = True
         elif isinstance(command, events.SetReadiness):
-            self._stack.set_readiness(command.ready, command.retry_after_s)
+            self._door.ready, self._door.retry_after_s = command.ready, command.retry_after_s
         elif isinstance(command, events.Dial):
             self._dial(command)
         elif call := self._calls.get(command.dialog):
@@ -366,11 +395,3 @@ class Process:
         self._count("stack_errors")
         line = {"level": "warning", "event": "sip_stack_error", "sip_call_id": dialog.sip_call_id, "error": str(error)}
         self._log(line)
-
-
-def _body(raw: str) -> str | None:
-    """The SDP of a message, if there is one that we take."""
-    try:
-        return headers.session_description(headers.split(headers.printable(raw))) if raw else None
-    except Refused:
-        return None

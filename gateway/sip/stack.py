@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gateway.sip.dialogs import Dialog
 
@@ -36,6 +36,33 @@ class Progress(Struct, frozen=True):
     raw: str = ""
 
 
+class Request(Struct, frozen=True):
+    """A request at the door, no retransmission, before the stack has anything for it.
+
+    source: IP address. claims_dialog: it has a To tag; in_dialog: the dialog is one of ours.
+    """
+
+    method: str
+    source: str
+    port: int
+    transport: str
+    claims_dialog: bool
+    in_dialog: bool
+    raw: str
+
+
+class Verdict(Struct, frozen=True):
+    """What becomes of a request: LET_IN, DROP, or answered at once with a status code, without state."""
+
+    code: int
+    reason: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+LET_IN = Verdict(0)
+DROP = Verdict(-1)
+
+
 class StackOptions(Struct, frozen=True):
     """binds: (transport, host, port). advertise: the host that Contact and Via show, "" for the bound one."""
 
@@ -45,11 +72,15 @@ class StackOptions(Struct, frozen=True):
 
 
 class Listening(Struct, frozen=True):
-    """What the stack says once it runs. built_calls: the most calls that its build can carry."""
+    """What the stack says once it runs. built_calls: the most calls that its build can carry.
+
+    gated: requests are asked about at the door (`Listener.asked`); without it OPTIONS is always 200.
+    """
 
     addresses: list[str]
     version: str
     built_calls: int
+    gated: bool
 
 
 class StackCall(Protocol):
@@ -84,15 +115,15 @@ class Stack(Protocol):
     def dial(self, dialog: Dialog, uri: str, headers: dict[str, str]) -> StackCall:
         """Send an INVITE; the stack asks for its SDP. Raises StackError."""
 
-    def set_readiness(self, ready: bool, retry_after_s: int) -> None:
-        """What OPTIONS outside a dialog is answered."""
-
     def stop(self) -> None:
         """Leave the network at once."""
 
 
 class Listener(Protocol):
     """What the stack tells. Called from within `poll`, `respond` and `dial`: note it, and return soon."""
+
+    def asked(self, request: Request) -> Verdict:
+        """A request at the door."""
 
     def invited(self, call: StackCall, raw: str, source: str) -> None: ...
 
@@ -107,8 +138,8 @@ class Listener(Protocol):
     def updated(self, call: StackCall, offer: str) -> bool:
         """An UPDATE with an offer. True: take `description` for the answer; False: 488."""
 
-    def digit(self, call: StackCall, digit: str, duration_ms: int) -> None:
-        """A digit by SIP INFO."""
+    def heard(self, call: StackCall, raw: str) -> None:
+        """A message within the call's dialog, of a request or of a response to one of ours."""
 
     def referred(self, call: StackCall, target: str) -> None: ...
 

@@ -95,6 +95,10 @@ def test_a_multipart_body_without_sdp():
         ),
         (Defect.URI_TOO_LONG, invite(start=f"INVITE sip:{'x' * 2000}@y SIP/2.0")),
         (Defect.BAD_URI, invite(start="INVITE sip:x")),
+        (Defect.BAD_VERSION, invite(start="INVITE sip:x SIP/7.0")),
+        (Defect.CSEQ_MISMATCH, invite(start="OPTIONS sip:x SIP/2.0")),
+        (Defect.BAD_SDP, invite(SDP.replace("RTP/AVP 0", "RTP/AVP 18"))),
+        (Defect.BAD_SDP, invite(SDP.replace("RTP/AVP", "UDP/TLS/RTP/SAVPF"))),
         (Defect.BAD_SDP, invite(SDP + "a=ptime:255\r\n")),
         (Defect.BAD_SDP, invite(SDP + "a=crypto:1 X inline:x\r\n" * 65)),
         (Defect.BAD_SDP, invite(SDP.replace("c=IN IP4 10.0.0.1", "c=IN IP4 slow.example.com"))),
@@ -112,7 +116,7 @@ def test_every_defect_is_a_final_refusal():
 
 
 def test_bytes_that_are_no_utf8():
-    raw = b"INVITE sip:x@y SIP/2.0\r\nX-A: \xff\r\n\r\n".decode("utf-8", "surrogateescape")
+    raw = b"INVITE sip:x@y SIP/2.0\r\nCSeq: 1 INVITE\r\nX-A: \xff\r\n\r\n".decode("utf-8", "surrogateescape")
     message, _ = headers.inspect(raw, 65536)
     assert message.get("x-a") == "\ufffd"
 
@@ -175,6 +179,14 @@ def test_one_line_is_one_line(text):
     line = headers.one_line(text)
     assert not set(line) & set("\r\n\x00")
     line.encode()
+
+
+def test_what_a_message_says_in_passing():
+    assert headers.sdp_of(invite()) == SDP.replace("\r\n", "\n")
+    assert headers.value_of(invite(), "call-id") == "1@x"
+    for broken in ("", "INVITE\r\nno colon\r\n\r\nx", invite(content_type="text/plain")):
+        assert headers.sdp_of(broken) is None
+    assert headers.value_of("INVITE\r\nno colon\r\n\r\n", "call-id") == ""
 
 
 def test_reasons():

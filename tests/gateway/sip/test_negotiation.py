@@ -138,6 +138,18 @@ def test_why_an_offer_is_refused():
         negotiation.answer(sdp.parse(HEAD), TERMS)
 
 
+def test_an_offer_that_no_terms_could_take():
+    def hopeless(m, lines=""):
+        return negotiation.hopeless(sdp.parse(HEAD + m + "\r\n" + lines))
+
+    assert hopeless("m=audio 4000 RTP/AVP 18") is Refusal.NO_CODEC
+    assert hopeless("m=video 4000 RTP/AVP 0") is Refusal.NO_AUDIO
+    assert hopeless("m=audio 4000 RTP/SAVP 0") is Refusal.SRTP_NO_SUITE
+    assert hopeless("m=audio 4000 RTP/SAVP 8", crypto()) is None
+    assert hopeless("m=video 4000 RTP/AVP 0\r\nm=audio 4000 RTP/AVP 0") is None
+    assert negotiation.hopeless(sdp.parse(HEAD)) is Refusal.NO_AUDIO
+
+
 def test_ipv6():
     settled = answered(head=HEAD.replace("IP4 10.0.0.1", "IP6 2001:db8::1"), terms=Terms("2001:db8::2", 16384))
     assert settled.remote_address == "2001:db8::1"

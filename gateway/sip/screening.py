@@ -1,0 +1,96 @@
+"""Who is let in to the stack: the door's judgement of a request that belongs to nothing yet.
+
+Owns what is answered without a dialog (OPTIONS, methods that are not served, messages that are not fit
+for one) and the reading of an INVITE, once. It refuses to know the stack and the controller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.sip import headers
+from gateway.sip.headers import Defect, Message, Refused, Uri
+from gateway.sip.stack import LET_IN, Request, Verdict
+
+#: What `Allow` says: the stack serves these in a dialog, and INVITE and OPTIONS outside.
+ALLOW: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, PRACK, REFER, NOTIFY"
+ACCEPT: Final = "application/sdp, application/dtmf-relay"
+#: Option tags that a request may require (RFC 3261 §8.2.2.3).
+SUPPORTED: Final = ("100rel", "timer", "replaces", "norefersub")
+
+
+class Seen(Struct, frozen=True):
+    """An INVITE as it was read. offer: its SDP."""
+
+    request_uri: str
+    uri: Uri
+    message: Message
+    offer: str | None
+
+
+class Door:
+    """ready, retry_after_s: what OPTIONS is told; not ready until somebody says so."""
+
+    def __init__(self, max_bytes: int, retry_after_s: int) -> None:
+        self.max_bytes = max_bytes
+        self.ready = False
+        self.retry_after_s = retry_after_s
+        self._last: tuple[str, Seen] | None = None
+
+    def judge(self, request: Request) -> tuple[Verdict, tuple[str, ...]]:
+        """The verdict, and the names of the counters that it moves."""
+        if request.claims_dialog:
+            if request.method == "OPTIONS" and request.in_dialog:
+                return self._options(), ("options",)
+            return LET_IN, ()  # the stack answers 481 when there is no such dialog (§12.2.2)
+        if request.method in ("CANCEL", "ACK"):
+            return LET_IN, ()
+        if request.method not in ("INVITE", "OPTIONS"):  # §8.2.1
+            return Verdict(405, headers={"Allow": ALLOW}), ("not_allowed",)
+        try:
+            seen = self.look(request.raw)
+        except Refused as error:
+            return refuse(error), ("refused", f"refused_{error.defect.label}")
+        if request.method == "OPTIONS":
+            return self._options(), ("options",)
+        self._last = (request.raw, seen)
+        return LET_IN, ()
+
+    def look(self, raw: str) -> Seen:
+        """Read a request; an INVITE that was let in a moment ago is not read twice. Raises Refused."""
+        if self._last and self._last[0] == raw:
+            return self._last[1]
+        message, offer = headers.inspect(raw, self.max_bytes)
+        request_uri = message.start.split(" ")[1]
+        if not request_uri.lower().startswith(("sip:", "sips:")):
+            raise Refused(Defect.UNSUPPORTED_SCHEME)
+        try:
+            uri = headers.parse_uri(request_uri)
+        except ValueError as error:
+            raise Refused(Defect.BAD_URI, str(error)) from error
+        required = {tag.strip() for value in message.all("require") for tag in value.split(",")} - {""}
+        if unknown := sorted(tag for tag in required if tag not in SUPPORTED):
+            raise Refused(Defect.BAD_EXTENSION, ", ".join(unknown)[:100])
+        return Seen(request_uri, uri, message, offer)
+
+    def _options(self) -> Verdict:
+        """RFC 3261 §11.2; 503 with Retry-After (§21.5.4) lets a PBX take us out of its trunk group."""
+        if not self.ready:
+            return Verdict(503, headers={"Retry-After": str(self.retry_after_s)})
+        return Verdict(200, headers={"Allow": ALLOW, "Accept": ACCEPT, "Supported": ", ".join(SUPPORTED)})
+
+
+def refuse(error: Refused) -> Verdict:
+    """How a message that is not taken is answered."""
+    defect = error.defect
+    told = {}
+    if defect is Defect.BAD_EXTENSION:
+        told["Unsupported"] = headers.one_line(error.detail)
+    elif defect is Defect.BAD_CONTENT_TYPE:  # §21.4.13
+        told["Accept"] = ACCEPT
+    elif error.detail:
+        quoted = headers.one_line(error.detail, 100).replace("\\", "").replace('"', "'")
+        told["Warning"] = f'399 glotgate "{quoted}"'
+    return Verdict(defect.code, defect.words, told)
