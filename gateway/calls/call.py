@@ -149,7 +149,7 @@ class Call:
         return [*configure, do.Attach(), do.Accept(sdp), *self._hold_news(False)]
 
     def _too_slow(self, event: inputs.Tick, now: float) -> Actions:
-        if now - self.started < self._limits.ready_s:
+        if not _due(self.started + self._limits.ready_s, now):
             return []
         if self.state is State.RESOLVING:
             return self._fail(GatewayError(Fault.SERVICE_UNAVAILABLE, "the session service is too slow"), now)
@@ -318,7 +318,7 @@ class Call:
         return self._over_if_done(now)
 
     def _give_up(self, event: inputs.Tick, now: float) -> Actions:
-        if self.ended is not None and now - self.ended >= END_TIMEOUT_S:
+        if self.ended is not None and _due(self.ended + END_TIMEOUT_S, now):
             self._dialog_over, self._leg_wanted = True, False
         return self._over_if_done(now)
 
@@ -333,6 +333,11 @@ class Call:
 
     def _owed_refusal(self, event: inputs.Reinvited, now: float) -> Actions:
         return [do.Refuse(481, "Call Ending")]
+
+
+def _due(at: float, now: float) -> bool:
+    """Timers count in milliseconds and may come that much too early; a `Tick` must not be in vain for it."""
+    return now >= at - 0.005
 
 
 Rule = Callable[[Call, Any, float], Actions]
