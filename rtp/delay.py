@@ -256,7 +256,7 @@ class Delay:
         if np.count_nonzero(first):
             self._restart(rows[first], transit[first])
             # What waits in the ring is of the slower path: `decide` need not be shy.
-            self._peak[rows[fallen > FASTER]] = 1
+            self._peak[rows[first & (count > 1)]] = 1
 
     def _restart(self, rows: Rows, transit: I64) -> None:
         """The packet that has this transit is the first of its path."""
