@@ -22,10 +22,11 @@ _MAX_MESSAGE: Final = 8192
 
 
 class Attach(Struct, frozen=True, tag=True):
-    """Supervisor: a process was started. With a file descriptor for sip and rtp."""
+    """Supervisor: a process was started, for the `life`-th time. With a file descriptor for sip and rtp."""
 
     process: str
     pid: int
+    life: int = 1
 
 
 class Exited(Struct, frozen=True, tag=True):

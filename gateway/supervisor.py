@@ -33,7 +33,6 @@ from gateway.lifeline import EXIT_HOPELESS, Lifeline
 from gateway.ops.logs import Log, install
 from gateway.restart import RestartPolicy
 from gateway.sdnotify import Notifier
-from rtp import plane
 
 #: Silence after which a process is ended; with the grace and a start it is replaced within 12 s.
 SILENCE_S: Final = 6.0
@@ -44,6 +43,9 @@ GRACE_S: Final = 2.0
 #: Beyond the drain's own time, for BYEs to be answered and files to be closed.
 DRAIN_MARGIN_S: Final = 10.0
 HASTE_S: Final = 5.0
+
+#: No process has use for the thread pools that numpy's libraries would start.
+ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 Command = Callable[[str, dict[str, int]], list[str]]
 
@@ -60,6 +62,7 @@ class Child:
     heard_s: float = 0.0
     start_at_s: float | None = 0.0  #: when to start it (again); None: not
     kill_at_s: float = 0.0  #: it was asked to end; when to stop asking
+    life: int = 0  #: how many times it was started
     replaced: bool = False  #: its end is our doing and no failure of its own
 
 
@@ -83,7 +86,8 @@ class Supervisor:
         self._config, self._log, self._notifier = config, log, notifier
         self._read_again, self._command = read_again, command
         self._key = secrets.token_urlsafe(32)
-        self._plane = plane.create(config.media.capacity)
+        # Its size is for those to set who know the layout; here it only outlives them.
+        self._plane = os.memfd_create("glotgate-plane", os.MFD_CLOEXEC)
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         names = ["controller", "sip", "rtp"]
         if config.sessions.mode == "embedded":
@@ -146,6 +150,7 @@ class Supervisor:
             self._command(child.name, fds),
             stdin=subprocess.DEVNULL,
             pass_fds=tuple(fds.values()),
+            env={**os.environ, **ONE_THREAD},
             process_group=0,  # Ctrl-C in a terminal is ours to hear, and ours to pass on in order
         )
         for fd in fds.values():
@@ -153,14 +158,15 @@ class Supervisor:
         child.pidfd = os.pidfd_open(child.process.pid)
         self._poll.register(child.pidfd, select.POLLIN)
         child.started_s, child.heard_s, child.kill_at_s, child.replaced = now, 0.0, 0.0, False
+        child.life += 1
         self._log.info("process started", child=child.name, pid=child.process.pid)
-        self._tell(lifeline.Attach(child.name, child.process.pid), ours)
+        self._tell(lifeline.Attach(child.name, child.process.pid, child.life), ours)
         if ours is not None:
             os.close(ours)
         if child.name == "controller":
             for other in self._children.values():
                 if other is not child and other.process is not None and not other.replaced:
-                    self._tell(lifeline.Attach(other.name, other.process.pid))
+                    self._tell(lifeline.Attach(other.name, other.process.pid, other.life))
 
     # Hearing
 

@@ -1,8 +1,8 @@
 """Whether calls can be taken, and every reason why not, in words for the one who is woken at night.
 
-Two answers for two questions: *alive* (`/livez`) is whether this process turns its loop, and is answered by
+Two answers for two questions: *alive* (`/livez`) is whether the controller turns its loop, and is answered by
 being answered; *ready* (`/readyz`) is whether a new call would work. A note is what an operator should know
-though calls work. Holds what it is told; asks nobody.
+though calls work. Joins what the controller says with what the supervisor says of the processes; asks nobody.
 """
 
 from __future__ import annotations
@@ -13,65 +13,38 @@ from gateway.ops.labels import PROCESSES
 
 
 class Health:
-    """What is known of each part. A part is ready with an empty reason."""
+    """What the supervisor told of the processes, and how it all reads."""
 
-    def __init__(self, embedded_sessions: bool) -> None:
-        self._reasons = {"sip": "starting", "rtp": "starting", "sessions": "not asked yet", "draining": ""}
-        self._notes: dict[str, list[str]] = {}
-        self._listening: list[str] = []
-        self.embedded_sessions = embedded_sessions
-        self.processes: dict[str, int] = {}  #: process → pid
+    def __init__(self) -> None:
+        self.pids: dict[str, int] = {}  #: of the processes that run
+        self._gone: dict[str, str] = {}
+        self._problems: list[str] = []
 
     def started(self, process: str, pid: int) -> None:
-        self.processes[process] = pid
+        self.pids[process] = pid
+        self._gone.pop(process, None)
 
     def ended(self, process: str, reason: str) -> None:
-        self.processes.pop(process, None)
-        if process in self._reasons:
-            self._reasons[process] = f"the process ended ({reason}); it is being replaced"
+        self.pids.pop(process, None)
+        self._gone[process] = f"the {process} process ended ({reason}) and is being replaced"
 
-    def sip_ready(self, listening: list[str], version: str, max_calls: int, fit_for_network: bool) -> None:
-        self._reasons["sip"] = "" if listening else "no address listens"
-        self._listening = listening
-        self._notes["sip"] = (
-            []
-            if fit_for_network
-            else [
-                f"this pjsua2 ({version}) takes {max_calls} calls and is not fit for a network: "
-                "build the right one with tools/build-pjsua2"
-            ]
-        )
+    def reloaded(self, problems: list[str]) -> None:
+        """What was wrong with the configuration file when it was read again; the one before stays in force."""
+        self._problems = [f"the changed configuration was not taken: {problem}" for problem in problems]
 
-    def rtp_ready(self, notes: list[str]) -> None:
-        self._reasons["rtp"] = ""
-        self._notes["rtp"] = notes
-
-    def sessions(self, reason: str) -> None:
-        """The session service answered (an empty reason), or did not."""
-        self._reasons["sessions"] = reason
-
-    def draining(self, reason: str) -> None:
-        self._reasons["draining"] = reason
-
-    def note(self, part: str, notes: list[str]) -> None:
-        self._notes[part] = notes
-
-    @property
-    def ready(self) -> bool:
-        return not any(self._reasons.values())
-
-    def report(self) -> dict[str, Any]:
-        """For `/readyz`: `ready`, each check with its reason, the notes, what listens and who runs."""
+    def report(self, reasons: list[str], notes: list[str]) -> dict[str, Any]:
+        """For `/readyz`. reasons, notes: the controller's own."""
+        reasons = [*self._gone.values(), *reasons]
         return {
-            "ready": self.ready,
-            "checks": [{"name": name, "ok": not why, "reason": why} for name, why in self._reasons.items()],
-            "notes": [note for notes in self._notes.values() for note in notes],
-            "listening": self._listening,
-            "processes": {name: self.processes[name] for name in PROCESSES if name in self.processes},
+            "ready": not reasons,
+            "reasons": reasons,
+            "notes": [*notes, *self._problems],
+            "processes": {name: self.pids[name] for name in PROCESSES if name in self.pids},
         }
 
-    def line(self) -> str:
-        """For `systemctl status`."""
-        reasons = [f"{name}: {why}" for name, why in self._reasons.items() if why]
-        notes = sum(map(len, self._notes.values()))
-        return "; ".join(reasons) or ("ready" + (f", {notes} notes (see /readyz)" if notes else ""))
+
+def line(report: dict[str, Any], calls: int) -> str:
+    """A report in one line, for `systemctl status`."""
+    state = "ready" if report["ready"] else "not ready: " + "; ".join(report["reasons"])
+    notes = f", {len(report['notes'])} notes in /readyz" if report["notes"] else ""
+    return f"{calls} call{'' if calls == 1 else 's'}, {state}{notes}"

@@ -32,7 +32,7 @@ _SECRET_KEY: Final = re.compile(
     re.I,
 )
 _SECRET_TEXT: Final = re.compile(
-    r"(?P<keep>[?&](?:token|api_key|key|secret)=|\bbearer\s+|\bbasic\s+|inline:|://[^/\s:@]*:)"
+    r"(?P<keep>[?&](?:token|api_key|key|secret)=|\bbearer\s+|\bbasic\s+|inline:|://[^/\s:@]*:(?=[^/\s@]*@))"
     r"[^\s&\"'@|,]+|\b(?:sk_(?:live|test)|kst|whsec)_[A-Za-z0-9_-]{4,}",
     re.I,
 )

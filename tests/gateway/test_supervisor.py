@@ -132,7 +132,7 @@ def test_a_process_that_died_is_replaced_under_the_same_controller(daemon: Daemo
         daemon.wait_for(life + 1, "Attach", process=role, fd=True)
         os.kill(daemon.start_of(role, life)["pid"], signal.SIGKILL)
         daemon.wait_for(life + 1, "Exited", process=role, reason="killed by SIGKILL")
-    daemon.wait_for(4, "Attach", process=role, fd=True)
+    daemon.wait_for(1, "Attach", process=role, fd=True, life=4)
     assert [event["pid"] for event in daemon.events("start", role="controller")] == [controller]
 
 

@@ -1,0 +1,155 @@
+"""The controller process: the controller, its lifeline to the supervisor and its admin address in one event loop.
+
+A composition root: it reads the clock and joins what does not know each other. A sip or rtp process comes as a
+file descriptor on the lifeline, the first time as after a crash. Once a second the supervisor is told who was
+heard of; that is what its watch lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import socket
+import time
+from typing import Any, Final
+
+from gateway import __version__, lifeline
+from gateway.bootstrap import Start
+from gateway.calls.controller import Controller
+from gateway.calls.service import Parts, run
+from gateway.channel import Channel, PeerGone
+from gateway.config import split_host_port
+from gateway.lifeline import Lifeline
+from gateway.ops.admin import METRICS_TYPE, Admin, Answer, Route, as_json
+from gateway.ops.health import Health, line
+from gateway.ops.logs import Log
+from gateway.ops.metrics import Metrics
+from gateway.ops.processes import ProcessFeed
+from gateway.sip import events as sip
+from rtp import control
+
+BEAT_S: Final = 1.0
+
+
+class Hub:
+    """`serve` returns when the daemon is to end and the calls have. supervisor: its process id."""
+
+    def __init__(self, start: Start, line: Lifeline, supervisor: int, log: Log) -> None:
+        self._start, self._line, self._log = start, line, log
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._metrics = Metrics()
+        self._metrics.build_info.labels(__version__, platform.python_version()).set(1)
+        self._metrics.config_last_reload_ok.set(1)
+        self._usage = ProcessFeed(self._metrics)
+        self._health = Health()
+        self._health.started("supervisor", supervisor)
+        self._lives: dict[str, int] = {}
+        self._controller: Controller
+        self._draining: asyncio.Task[None] | None = None
+        self._told = lifeline.Status(False, "")
+
+    async def serve(self, plane_fd: int, wakeup_fd: int) -> None:
+        """Raises OSError when the admin address can not be had."""
+        admin = Admin(self._routes())
+        host, port = await admin.start(*split_host_port(self._start.config.admin.bind))
+        self._log.info("admin address", host=host, port=port)
+        parts = Parts(
+            self._start.config, plane_fd, wakeup_fd, self._start.internal_key, self._metrics, self._log, time.time
+        )
+        try:
+            await run(parts, self._started, self._stop)
+        finally:
+            self._loop.remove_reader(self._line.fileno())
+            await admin.close()
+
+    def _started(self, controller: Controller) -> None:
+        self._controller = controller
+        self._loop.add_reader(self._line.fileno(), self._read)
+        self._beat()
+
+    # From the supervisor
+
+    def _read(self) -> None:
+        try:
+            while (got := self._line.receive()) is not None:
+                self._hear(*got)
+        except PeerGone:
+            self._loop.remove_reader(self._line.fileno())
+            self._log.error("the supervisor is gone")
+            self._stop.set()
+
+    def _hear(self, message: object, fd: int | None) -> None:
+        match message:
+            case lifeline.Attach():
+                self._attach(message, fd)
+            case lifeline.Exited():
+                self._health.ended(message.process, message.reason)
+                if message.process == "sip":
+                    self._controller.sip_lost()
+                elif message.process == "rtp":
+                    self._controller.rtp_lost()
+            case lifeline.Drain():
+                if self._draining is not None:
+                    self._draining.cancel()
+                self._draining = self._loop.create_task(self._drain(message.timeout_s))
+            case lifeline.Reloaded():
+                self._health.reloaded(message.problems)
+                self._metrics.config_reloads["refused" if message.problems else "ok"].inc()
+                self._metrics.config_last_reload_ok.set(not message.problems)
+
+    def _attach(self, message: lifeline.Attach, fd: int | None) -> None:
+        name = message.process
+        self._health.started(name, message.pid)
+        self._metrics.process_restarts[name].inc(max(0, message.life - self._lives.get(name, 1)))
+        self._lives[name] = message.life
+        if fd is None:
+            return
+        sock = socket.socket(fileno=fd)
+        if name == "sip":
+            self._controller.attach_sip(Channel[sip.AnyEvent](sock, sip.AnyEvent))
+        else:
+            self._controller.attach_rtp(Channel[control.AnyEvent](sock, control.AnyEvent))
+
+    async def _drain(self, timeout_s: float) -> None:
+        await self._controller.drain(timeout_s)
+        self._stop.set()
+
+    # To the supervisor
+
+    def _beat(self) -> None:
+        if self._stop.is_set():
+            return
+        self._loop.call_later(BEAT_S, self._beat)
+        report = self._report()
+        self._metrics.ready.set(report["ready"])
+        status = lifeline.Status(report["ready"], line(report, len(self._controller.calls())))
+        try:
+            self._line.send(lifeline.Pulse(["controller", *sorted(self._controller.heard())]))
+            if status != self._told:
+                self._told = status
+                self._line.send(status)
+        except PeerGone:
+            self._stop.set()
+
+    def _report(self) -> dict[str, Any]:
+        return self._health.report(self._controller.not_ready(), self._controller.notes())
+
+    # For operators
+
+    def _routes(self) -> dict[str, Route]:
+        async def livez() -> Answer:
+            return as_json({"alive": True})
+
+        async def readyz() -> Answer:
+            report = self._report()
+            return as_json(report, 200 if report["ready"] else 503)
+
+        async def metrics() -> Answer:
+            self._usage.observe(self._health.pids)
+            return Answer(200, self._metrics.exposition(), METRICS_TYPE)
+
+        async def calls() -> Answer:
+            return as_json({"capacity": self._controller.capacity, "calls": self._controller.calls()})
+
+        return {"/livez": livez, "/readyz": readyz, "/metrics": metrics, "/calls": calls}
