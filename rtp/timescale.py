@@ -75,6 +75,9 @@ def _lag(here: F64, there: F64, most: I64, quiet: Bool) -> I64:
     alike[most[:, None] < _LAGS] = -1.0
     best = alike.max(axis=1)
     good = alike >= np.maximum(best * (1 - _NEARLY), _ENOUGH)[:, None]
+    good[:, :-1] &= alike[:, :-1] >= alike[:, 1:]  # at a peak, not on its slope …
+    good[:, 1:] &= alike[:, 1:] >= alike[:, :-1]
+    good |= alike == best[:, None]  # … unless the best of all stands at the end of what is allowed
     longest = len(_LAGS) - 1 - np.argmax(good[:, ::-1], axis=1)
     lag: I64 = np.where((best >= _ENOUGH) & (most >= LAG_MIN), _LAGS[longest], 0)
     return np.where(quiet, np.clip(most, 0, LAG_MAX), lag)
