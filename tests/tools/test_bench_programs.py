@@ -105,3 +105,14 @@ def test_a_held_call_ends_by_itself() -> None:
     heard, reached = run(hold=0.3)
     assert heard["up"] == heard["over"] == 4
     assert reached["streams"] == 4
+
+
+def test_a_damaged_head_is_not_believed() -> None:
+    """A number far ahead in a damaged packet must not make repeats of all that follow."""
+
+    def spoil(call: int, number: int, audio: bytes) -> bytes:
+        return audio[:6] + b"\xff\xff\xff\xff" + audio[10:20] + b"\x00" * 140 if number == 3 else audio
+
+    heard, reached = run(spoil)
+    assert reached["whole"] == heard["whole"] == heard["sent"]
+    assert reached["repeated"] == 0

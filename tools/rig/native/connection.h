@@ -31,8 +31,7 @@ struct connection {
     uint64_t out_sequence, last_sequence;
     bool sequence_known;
     struct scanner scanner;
-    bool marker_known;
-    uint32_t last_number;
+    struct hearing hearing;
 };
 
 static struct connection *connections[MAX_FDS];

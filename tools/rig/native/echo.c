@@ -34,16 +34,12 @@ static struct {
 static void on_marker(void *context, const struct marker *marker)
 {
     struct connection *c = context;
-    if (marker->call != c->call) {
-        counts.foreign++;
+    struct hearing before = c->hearing;
+    bool new = hear(&c->hearing, c->call, marker);
+    counts.repeated += c->hearing.repeated - before.repeated;
+    counts.foreign += c->hearing.foreign - before.foreign;
+    if (!new)
         return;
-    }
-    if (c->marker_known && marker->number <= c->last_number) {
-        counts.repeated++;
-        return;
-    }
-    c->marker_known = true;
-    c->last_number = marker->number;
     if (marker->number < window_from || marker->number >= window_to)
         return;
     counts.reached++;

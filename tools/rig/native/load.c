@@ -35,8 +35,7 @@ struct leg {
     uint32_t ssrc, heard_timestamp;
     bool heard;
     int64_t heard_ns;
-    uint32_t last_number;
-    bool number_known;
+    struct hearing hearing;
     struct scanner scanner;
 };
 
@@ -48,7 +47,7 @@ static uint32_t window_from = UINT32_MAX, window_to = UINT32_MAX;
 static int64_t window_start_ns = INT64_MAX, window_end_ns = INT64_MAX;
 static struct histogram round_trip, interval_error, lateness;
 static struct {
-    uint64_t sent, send_errors, returned, whole, repeated, foreign, packets, jumps, gaps, rtcp;
+    uint64_t sent, send_errors, returned, whole, packets, jumps, gaps, rtcp;
 } counts;
 
 static void caller_send(const char *text, int size)
@@ -129,16 +128,8 @@ static void speak(struct leg *leg, uint32_t index, uint32_t number, int64_t due_
 static void on_marker(void *context, const struct marker *marker)
 {
     struct leg *leg = context;
-    if (marker->call != (uint32_t)(leg - legs)) {
-        counts.foreign++;
+    if (!hear(&leg->hearing, (uint32_t)(leg - legs), marker))
         return;
-    }
-    if (leg->number_known && marker->number <= leg->last_number) {
-        counts.repeated++;
-        return;
-    }
-    leg->number_known = true;
-    leg->last_number = marker->number;
     if (marker->number < window_from || marker->number >= window_to)
         return;
     counts.returned++;
@@ -220,6 +211,9 @@ static void report(double offered, int64_t first_ns, int64_t last_ns)
 {
     char line[8192] = "";
     FILE *out = fmemopen(line, sizeof line, "w");
+    uint64_t repeated = 0, foreign = 0;
+    for (int i = 0; i < caller.count; i++)
+        repeated += legs[i].hearing.repeated, foreign += legs[i].hearing.foreign;
     double span = (double)(last_ns - first_ns) / 1e9;
     fprintf(out, "{\"event\":\"report\",\"attempted\":%llu,\"up\":%llu,\"failed\":%llu,\"over\":%llu,\"resent\":%llu,"
                  "\"answered_again\":%llu,\"ended_early\":%llu,\"offered_rate\":%.2f,\"rate\":%.2f,\"refused\":{",
@@ -232,7 +226,7 @@ static void report(double offered, int64_t first_ns, int64_t last_ns)
     fprintf(out, "},\"sent\":%llu,\"send_errors\":%llu,\"returned\":%llu,\"whole\":%llu,\"repeated\":%llu,"
                  "\"foreign\":%llu,\"packets\":%llu,\"sequence_gaps\":%llu,\"timestamp_jumps\":%llu,\"rtcp\":%llu,",
             (unsigned long long)counts.sent, (unsigned long long)counts.send_errors, (unsigned long long)counts.returned,
-            (unsigned long long)counts.whole, (unsigned long long)counts.repeated, (unsigned long long)counts.foreign,
+            (unsigned long long)counts.whole, (unsigned long long)repeated, (unsigned long long)foreign,
             (unsigned long long)counts.packets, (unsigned long long)counts.gaps, (unsigned long long)counts.jumps,
             (unsigned long long)counts.rtcp);
     histogram_print(out, "setup", &caller.setup), fputc(',', out);

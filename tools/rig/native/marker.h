@@ -79,6 +79,33 @@ struct marker {
     bool whole;      /* all 160 bytes as they were sent */
 };
 
+/* What one listener has heard of one call. Numbers rise; a damaged packet is believed only as one of the next few. */
+struct hearing {
+    bool known;
+    uint32_t last;
+    uint64_t repeated, foreign;
+};
+
+enum { STEP = 50 };
+
+/* Whether this packet is a new one of the call `call`; counts it when it is not. */
+static inline bool hear(struct hearing *h, uint32_t call, const struct marker *marker)
+{
+    if (!marker->whole && (!h->known || marker->call != call || marker->number - h->last > STEP))
+        return false; /* its head may be as damaged as its body: it says nothing */
+    if (marker->call != call) {
+        h->foreign++;
+        return false;
+    }
+    if (h->known && marker->number <= h->last) {
+        h->repeated++;
+        return false;
+    }
+    h->known = true;
+    h->last = marker->number;
+    return true;
+}
+
 struct scanner {
     uint8_t held[PACKET];
     int held_bytes;
