@@ -6,33 +6,29 @@ Owns HTTP and nothing behind it: each route reads, validates and hands on to `se
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 import structlog
-from fastapi import Depends, FastAPI, Header, Request, Response, Security
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Fault, GatewayError, PeerFault
-from gateway.sessions import openapi
+from gateway.sessions import openapi, results
+from gateway.sessions.access import IdempotencyKey, Reader, Writer, service_of, tell_credits
 from gateway.sessions.ids import new_id
+from gateway.sessions.results import Audio
 from gateway.sessions.schema import SessionCreate, SessionEnd
 from gateway.sessions.service import Reply, Service
-from gateway.sessions.store import Principal
 from gateway.sessions.validation import HttpFault, parse, problem, read_body
 
 _log = structlog.get_logger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
 
-#: Shown as what is left when an organization has no limit.
-UNLIMITED: Final = 999_999_999
 _HTTP_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
-
-_bearer = HTTPBearer(auto_error=False, description="`sk_live_…` or `sk_test_…`")
-_api_key = APIKeyHeader(name="X-API-Key", auto_error=False)
 
 
 class _Frame:
@@ -66,54 +62,6 @@ class _Frame:
             # Starlette raises again what `_on_bug` has logged and answered.
             if not started:
                 raise
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-async def _reader(
-    request: Request,
-    bearer: Annotated[Any, Security(_bearer)],
-    api_key: Annotated[str | None, Security(_api_key)],
-) -> Principal:
-    """Who asks. Leaves credits and rate in the answer's headers."""
-    key = bearer.credentials if bearer is not None else api_key
-    if not key:
-        raise PeerFault(Fault.INVALID_API_KEY, "an API key is needed: Authorization: Bearer sk_…")
-    principal, allowance = await _service(request).authenticate(key)
-    if allowance is not None:
-        headers = request.scope["state"]["headers"]
-        headers["X-RateLimit-Limit"] = str(allowance.limit)
-        headers["X-RateLimit-Remaining"] = str(allowance.remaining)
-        headers["X-RateLimit-Reset"] = str(allowance.reset)
-        _tell_credits(request, principal, principal.credits_used)
-        if allowance.refused:
-            raise PeerFault(
-                Fault.RATE_LIMITED,
-                f"more than {allowance.limit} requests in a minute",
-                retry_after_s=allowance.retry_after_s,
-            )
-    return principal
-
-
-async def _writer(principal: Annotated[Principal, Depends(_reader)]) -> Principal:
-    if principal.scope == "read":
-        raise PeerFault(Fault.NO_PERMISSION, "this API key may only read")
-    return principal
-
-
-Reader = Annotated[Principal, Depends(_reader)]
-Writer = Annotated[Principal, Depends(_writer)]
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", description=openapi.IDEMPOTENCY)]
-
-
-def _tell_credits(request: Request, principal: Principal, used: int) -> None:
-    left = UNLIMITED if principal.credits_limit is None else max(0, principal.credits_limit - used)
-    headers = request.scope["state"]["headers"]
-    headers["X-API-Credits-Remaining"] = str(left)
-    headers["X-API-Credits-Used"] = str(used)
 
 
 def answer(reply: Reply) -> Response:
@@ -172,8 +120,8 @@ async def _on_bug(request: Request, error: Exception) -> Response:
     return await _on_fault(request, GatewayError(Fault.INTERNAL, "the request failed here"))
 
 
-def create_app(service: Service, ready: Callable[[], bool] = lambda: True) -> ASGIApp:
-    """The application. ready: what /readyz answers by."""
+def create_app(service: Service, data_dir: Path, ready: Callable[[], bool] = lambda: True) -> ASGIApp:
+    """The application. data_dir: where recordings are; ready: what /readyz answers by."""
     app = FastAPI(
         title="Sessions API",
         version="v1",
@@ -189,6 +137,7 @@ def create_app(service: Service, ready: Callable[[], bool] = lambda: True) -> AS
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_bug)
     _add_session_routes(app)
+    results.add_routes(app, Audio(data_dir))
     _add_health_routes(app, ready)
     openapi.complete(app)
     return _Frame(app, service.clock)
@@ -200,17 +149,17 @@ def _add_session_routes(app: FastAPI) -> None:
         """Create a session. Costs one credit."""
         body = await read_body(request)
         asked = parse(SessionCreate, body)
-        service = _service(request)
+        service = service_of(request)
         ticket = service.ticket(principal, "POST /v1/sessions", idempotency_key, body)
         reply = await service.create(principal, asked, ticket)
         if principal.organization_id is not None and not reply.replayed:
-            _tell_credits(request, principal, principal.credits_used + 1)
+            tell_credits(request, principal, principal.credits_used + 1)
         return answer(reply)
 
     @app.get("/v1/sessions/{session_id}", **openapi.SHOW)
     async def retrieve_session(request: Request, principal: Reader, session_id: str) -> Response:
         """Retrieve a session, with a fresh stream token until it has ended."""
-        return answer(await _service(request).show(principal, session_id))
+        return answer(await service_of(request).show(principal, session_id))
 
     @app.post("/v1/sessions/{session_id}/end", **openapi.END)
     async def end_session(
@@ -219,7 +168,7 @@ def _add_session_routes(app: FastAPI) -> None:
         """End a session: its calls are hung up, transcript and recording completed."""
         body = await read_body(request)
         asked = parse(SessionEnd, body) if body else SessionEnd()
-        service = _service(request)
+        service = service_of(request)
         route = f"POST /v1/sessions/{session_id}/end"
         ticket = service.ticket(principal, route, idempotency_key, body)
         return answer(await service.end(principal, session_id, asked.reason, ticket))

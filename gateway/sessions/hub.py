@@ -1,8 +1,8 @@
-"""The sessions of this node that have not ended: who they are, when they end, what of them is stored.
+"""The sessions of this node that have not ended: who they are, when they end, what is done about each step.
 
 Owns the directory of live sessions, the sweep that ends those whose time is up, finalizing exactly once,
-and the take-over of unfinished sessions at start. Knows SQL only as jobs of `store.py`, streams only as
-peers of a `LiveSession`.
+and the take-over of unfinished sessions at start. As their `Observer` it hands on what happens: to the
+journal as jobs of `chronicle.py`, to the studio as audio. Knows no SQL and no socket.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ import msgspec
 import structlog
 
 from gateway.errors import Fault, PeerFault
-from gateway.sessions import store
+from gateway.sessions import chronicle, store
+from gateway.sessions.chronicle import Teller
 from gateway.sessions.database import Database
+from gateway.sessions.ids import new_id
 from gateway.sessions.journal import Journal
 from gateway.sessions.lifecycle import Event, Lifecycle, Limits, Status
 from gateway.sessions.live import LiveSession
+from gateway.sessions.recordings import Recording
 from gateway.sessions.store import Session
+from gateway.sessions.studio import Studio
+from gateway.sessions.transcripts import Turn
 from gateway.speech.interpreter import Interpreter, Sink
+from gateway.stream import messages as m
 
 _log = structlog.get_logger(__name__)
 
@@ -30,29 +36,52 @@ MakeInterpreter = Callable[[Session, Sink], Interpreter]
 #: Seconds between two stored signs of life of a session: what a restart may be wrong by.
 _SAVE_EVERY_S: Final = 10.0
 
+#: Stream messages that go to the timeline as they are, by the name they have there.
+_TIMELINE: Final[dict[type, str]] = {
+    m.CallJoined: "joined",
+    m.CallLeft: "left",
+    m.CallHeld: "held",
+    m.CallResumed: "resumed",
+    m.Dtmf: "dtmf",
+    m.AudioCleared: "interrupted",
+    m.CallError: "call_error",
+}
+
 
 class Hub:
-    """The live sessions of one process. clock: Unix seconds."""
+    """The live sessions of one process. clock: Unix seconds. stored: called after events were stored."""
 
     def __init__(
-        self, database: Database, node: str, limits: Limits, interpreter: MakeInterpreter, clock: Clock
+        self,
+        database: Database,
+        teller: Teller,
+        limits: Limits,
+        interpreter: MakeInterpreter,
+        studio: Studio,
+        clock: Clock,
+        stored: Callable[[], None] = lambda: None,
     ) -> None:
         self.database = database
-        self.node: Final = node
+        self.teller = teller
         self.clock = clock
         self.journal = Journal(database)
+        self.studio = studio
         self.sessions: dict[str, LiveSession] = {}
         self._limits = limits
         self._interpreter = interpreter
+        self._stored = stored
         self._saved_at: dict[str, float] = {}
         self._ended: dict[str, asyncio.Future[Session]] = {}
         self._finalizing: set[asyncio.Task[None]] = set()
 
+    # ---- the directory -----------------------------------------------------------------------------
+
     def adopt(self, record: Session) -> LiveSession:
-        """Make a stored session live: one just created, or one that a former process left."""
+        """Make a stored session live: one just created, or one that a former process or node left."""
         known = self.sessions.get(record.id)
         if known is not None:
             return known
+        now = self.clock()
         status = Status(record.status)
         lifecycle = Lifecycle(
             self._limits,
@@ -61,21 +90,34 @@ class Hub:
             started_at=record.started_at,
             ended_at=record.ended_at,
             end_reason=record.end_reason,
-            detached_at=self.clock() if status in (Status.CONNECTING, Status.ACTIVE) else None,
+            detached_at=now if status in (Status.CONNECTING, Status.ACTIVE) else None,
         )
         live = LiveSession(record, lifecycle, self, lambda sink: self._interpreter(record, sink))
         self.sessions[record.id] = live
-        self._saved_at[record.id] = self.clock()
+        self._saved_at[record.id] = now
+        if record.started_at is not None and _recorded(record) and status is Status.ACTIVE:
+            self.studio.start(record.id, record.started_at)
+            self.studio.note(record.id, "service_restarted")
+        if status is Status.ENDING:
+            self._finalize(live)  # its process died between the end and its completion
+        self._stored()
         return live
 
     async def resume(self) -> int:
         """At start: take up what this node left unfinished. Returns how many sessions."""
-        left = await self.database.run(store.unfinished, self.node)
+        left = await self.database.run(store.unfinished, self.teller.node)
         for record in left:
-            live = self.adopt(record)
-            if live.lifecycle.status is Status.ENDING:
-                self._finalize(live)  # it was killed between the end and its completion
+            self.adopt(record)
         return len(left)
+
+    def abandon(self, session_ids: set[str]) -> None:
+        """Another node has taken these over: close their streams, store nothing more of them."""
+        for session_id in session_ids & self.sessions.keys():
+            live = self.sessions.pop(session_id)
+            self._saved_at.pop(session_id, None)
+            self.studio.abandon(session_id)
+            live.suspend(1012, "the session has moved")
+            _log.warning("session_moved_away", session_id=session_id)
 
     async def run(self) -> None:
         """Sweep once a second until cancelled."""
@@ -100,6 +142,13 @@ class Hub:
         live.end(reason or "explicit_end", now, told="explicit_end")
         return await asyncio.shield(self._ended[session_id])
 
+    def record_of(self, live: LiveSession, now: float) -> Session:
+        """The session as it is at this moment."""
+        record = live.record
+        for name, value in self._values(live, now).items():
+            setattr(record, name, value)
+        return record
+
     async def close(self) -> None:
         """The service stops: streams are closed, sessions stay for the next process.
 
@@ -112,40 +161,90 @@ class Hub:
         now = self.clock()
         for live in self.sessions.values():
             self._save(live, now)
+        await self.studio.close()
         self.journal.close()
 
     # ---- Observer ----------------------------------------------------------------------------------
 
     def changed(self, live: LiveSession, before: Status) -> None:
-        _log.info("session_status", session_id=live.id, status=str(live.lifecycle.status), before=str(before))
-        self._save(live, live.lifecycle.alive_at)
-        if live.lifecycle.status is Status.ENDING:
+        status, now = live.lifecycle.status, self.clock()
+        _log.info("session_status", session_id=live.id, status=str(status), before=str(before))
+        if status is Status.ACTIVE:
+            begun: list[Recording] = []
+            if _recorded(live.record):
+                self.studio.start(live.id, live.lifecycle.started_at or now)
+                begun = _recordings(live.record, now)
+            self._save(live, now, "session.started", begun)
+        else:
+            self._save(live, now)
+        if status is Status.ENDING:
             self._finalize(live)
 
     def heard(self, live: LiveSession, speaker: str, timestamp_ms: int, mulaw: bytes) -> None:
-        pass
+        self.studio.heard(live.id, speaker, timestamp_ms, mulaw)
 
     def said(self, live: LiveSession, speaker: str, target: str | None, at_ms: int, mulaw: bytes) -> None:
-        pass
+        self.studio.said(live.id, speaker, target, mulaw)
+
+    def spoken(self, live: LiveSession, turn: Turn) -> None:
+        now = self.clock()
+        turn.created_at = now
+        self.journal.write(chronicle.spoken, self.teller, live.id, turn, now)
+        self.studio.note(live.id, "utterance", speaker=turn.speaker, text=turn.text)
+        self._stored()
 
     def noted(self, live: LiveSession, message: msgspec.Struct) -> None:
-        pass
+        kind = _TIMELINE.get(type(message))
+        if kind is not None:
+            what = {name: value for name, value in msgspec.structs.asdict(message).items() if value is not None}
+            self.studio.note(live.id, kind, **what)
+        if isinstance(message, m.AudioCleared):
+            self.studio.cleared(live.id, message.target, message.dropped_ms)
+        elif isinstance(message, m.CallJoined):
+            self.studio.rejoined(live.id, message.speaker)
+            self._call(live, message.call_id, "active", "session.provider.connected")
+        elif isinstance(message, m.CallLeft):
+            self._call(live, message.call_id, "ended", "session.provider.disconnected")
+        elif isinstance(message, m.CallHeld | m.CallResumed):
+            self._call(live, message.call_id, "held" if isinstance(message, m.CallHeld) else "active", None)
+
+    def streams(self, live: LiveSession, count: int) -> None:
+        self.studio.note(live.id, "streams", count=count)
+
+    def processing(self, live: LiveSession, running: bool) -> None:
+        live.agent.run(running, self.clock())
 
     # ---- storing -----------------------------------------------------------------------------------
 
-    def _save(self, live: LiveSession, now: float) -> asyncio.Future[None]:
-        lifecycle, record = live.lifecycle, live.record
-        values: dict[str, Any] = {
+    def _call(self, live: LiveSession, call_id: str, status: str, kind: str | None) -> None:
+        routing = live.record.options["routing"] or {}
+        known = live.record.call
+        if known is None or known["id"] != call_id:
+            known = {"id": call_id, "direction": routing.get("direction", "inbound"), "sip_call_id": None}
+        live.record.call = known | {"status": status}
+        self._save(live, self.clock(), kind)
+
+    def _values(self, live: LiveSession, now: float) -> dict[str, Any]:
+        lifecycle = live.lifecycle
+        return {
             "status": str(lifecycle.status),
             "active_at": lifecycle.alive_at,
             "started_at": lifecycle.started_at,
             "ended_at": lifecycle.ended_at,
             "end_reason": lifecycle.end_reason,
+            "translation_seconds": live.translation.total(now),
+            "ai_agent_seconds": live.agent.total(now),
         }
-        for name, value in values.items():
-            setattr(record, name, value)
+
+    def _save(
+        self, live: LiveSession, now: float, kind: str | None = None, begun: list[Recording] | None = None
+    ) -> None:
+        self.record_of(live, now)
+        values = self._values(live, now) | {"call": store.to_json(live.record.call)}
         self._saved_at[live.id] = now
-        return self.journal.write(store.save_progress, live.id, values)
+        self.journal.write(chronicle.progressed, self.teller, live.id, values, kind, begun or [], now)
+        if kind is not None:
+            self._stored()
 
     def _finalize(self, live: LiveSession) -> None:
         self._ended[live.id] = asyncio.get_running_loop().create_future()
@@ -155,14 +254,38 @@ class Hub:
 
     async def _complete(self, live: LiveSession) -> None:
         """From ending to ended. The record is on disk before anybody is told."""
-        live.lifecycle.handle(Event.FINALIZED, self.clock())
         waiter = self._ended[live.id]
         try:
-            await self._save(live, self.clock())
-            waiter.set_result(live.record)
-        except Exception as error:  # the journal has logged it; whoever waits for the end must hear of it
+            recorded = None
+            if _recorded(live.record) and live.lifecycle.started_at is not None:
+                recorded = await self.studio.finish(live.id, live.lifecycle.started_at)
+            now = self.clock()
+            live.agent.run(False, now)
+            live.lifecycle.handle(Event.FINALIZED, now)
+            record = self.record_of(live, now)
+            values = self._values(live, now)
+            await self.journal.write(chronicle.finalized, self.teller, live.id, values, recorded, now)
+            waiter.set_result(record)
+        except Exception as error:  # whoever waits for the end must hear of it, and the log
+            _log.exception("finalizing_failed", session_id=live.id)
             waiter.set_exception(error)
             waiter.exception()
         finally:
-            del self.sessions[live.id], self._saved_at[live.id], self._ended[live.id]
+            self.sessions.pop(live.id, None)
+            self._saved_at.pop(live.id, None)
+            del self._ended[live.id]
+        self._stored()
         _log.info("session_ended", session_id=live.id, reason=live.record.end_reason)
+
+
+def _recorded(record: Session) -> bool:
+    return bool(record.options["recording"]["enabled"])
+
+
+def _recordings(record: Session, now: float) -> list[Recording]:
+    """One row for each rendering that the API lists."""
+    channels = (record.options["recording"]["channels"], "customer", "agent")
+    return [
+        Recording(new_id("rec", now), record.id, record.organization_id, channel, "processing", 0.0, now)
+        for channel in channels
+    ]

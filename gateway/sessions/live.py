@@ -17,6 +17,8 @@ import msgspec
 from gateway.sessions.lifecycle import Event, Lifecycle, Status
 from gateway.sessions.sequence import Sequence
 from gateway.sessions.store import Session
+from gateway.sessions.transcripts import Turn, words
+from gateway.sessions.usage import TRANSLATING, UsageClock
 from gateway.speech.interpreter import OCTETS_PER_MS, Interpreter, Sink
 from gateway.stream import messages as m
 
@@ -63,7 +65,16 @@ class Observer(Protocol):
         """The interpreter's audio, as it leaves for the streams."""
 
     def noted(self, live: LiveSession, message: msgspec.Struct) -> None:
-        """A message that belongs in the timeline: a leg, a digit, an interruption, a final."""
+        """A message that belongs in the timeline: a leg, a digit, an interruption."""
+
+    def spoken(self, live: LiveSession, turn: Turn) -> None:
+        """A finished turn; when it was is the observer's to say."""
+
+    def processing(self, live: LiveSession, running: bool) -> None:
+        """The session's own agent begins or ends to work on an answer."""
+
+    def streams(self, live: LiveSession, count: int) -> None:
+        """A stream came or went; so many are left."""
 
 
 class LiveSession:
@@ -81,7 +92,11 @@ class LiveSession:
         self.id: Final = record.id
         self.peers: list[Peer] = []
         self.speakers: dict[str, Sequence] = {}
+        self.calls: dict[str, str] = {}  # by speaker: the call that it speaks through
         self.counts: Counter[str] = Counter()
+        self.translation = UsageClock(record.translation_seconds)
+        self.agent = UsageClock(record.ai_agent_seconds)
+        self._transcribe = record.options["transcription"]
         self._observer = observer
         self._sequence = 0
         self._interpreter = interpreter(self)
@@ -110,6 +125,7 @@ class LiveSession:
             "target_language": record.target_language,
         }
         peer.send(_encode(ready))
+        self._observer.streams(self, len(self.peers))
 
     def detach(self, peer: Peer, now: float) -> None:
         """A stream has gone, however it went."""
@@ -122,6 +138,7 @@ class LiveSession:
         else:
             # The last one: its speakers may come back with a new connection, and nobody hears anyhow.
             self._step(Event.DETACHED, now)
+        self._observer.streams(self, len(self.peers))
 
     def receive(self, peer: Peer, text: bytes | memoryview, now: float) -> None:
         """One text message of a stream."""
@@ -177,7 +194,8 @@ class LiveSession:
         self._broadcast(m.AudioClear(target))
 
     def partial(self, segment_id: str, speaker: str, language: str, text: str, timestamp_ms: int) -> None:
-        self._broadcast(m.TranscriptPartial(self.id, segment_id, speaker, language, text, timestamp_ms))
+        if self._transcribe["enabled"] and self._transcribe["partials"]:
+            self._broadcast(m.TranscriptPartial(self.id, segment_id, speaker, language, text, timestamp_ms))
 
     def final(
         self,
@@ -190,10 +208,19 @@ class LiveSession:
         confidence: float,
         translation: tuple[str, str] | None,
     ) -> None:
+        if not self._transcribe["enabled"]:
+            return
         translated = None if translation is None else m.Translation(*translation)
         message = m.TranscriptFinal(self.id, segment_id, speaker, language, text, start_ms, confidence, translated)
-        self._observer.noted(self, message)
+        turn = Turn(segment_id, speaker, language, text, confidence, start_ms, end_ms, 0.0)
+        if translation is not None:
+            turn.translation_language, turn.translation_text = translation
+        self.record.word_count += words(text)
+        self._observer.spoken(self, turn)
         self._broadcast(message)
+
+    def processing(self, running: bool) -> None:
+        self._observer.processing(self, running)
 
     def failed(self, code: str, message: str) -> None:
         self._broadcast(m.SessionError(code, message, self.id, {"code": code, "message": message}))
@@ -247,15 +274,21 @@ class LiveSession:
 
     def _on_joined(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
         assert isinstance(message, m.CallJoined)
-        if self._meet(peer, message.speaker):
-            self.speakers[message.speaker] = Sequence()  # a new leg counts from its own beginning
-            self._on_other(peer, message, now)
+        if not self._meet(peer, message.speaker):
+            return
+        if self.calls.get(message.speaker) == message.call_id:
+            self.lifecycle.touch(now)  # told again after a reconnection: what was missed is yet to come
+            return
+        self.calls[message.speaker] = message.call_id
+        self.speakers[message.speaker] = Sequence()  # a new leg counts from its own beginning
+        self._on_other(peer, message, now)
 
     def _on_left(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
         assert isinstance(message, m.CallLeft)
         if message.speaker in peer.speakers:
             peer.speakers.discard(message.speaker)
             self.speakers.pop(message.speaker, None)
+            self.calls.pop(message.speaker, None)
             self._interpreter.left(message.speaker)
         self._on_other(peer, message, now)
 
@@ -289,7 +322,10 @@ class LiveSession:
 
     def _step(self, event: Event, now: float, reason: str | None = None) -> None:
         before = self.lifecycle.status
-        if self.lifecycle.handle(event, now, reason):
+        changed = self.lifecycle.handle(event, now, reason)
+        translating = self.lifecycle.status is Status.ACTIVE and bool(self.peers)
+        self.translation.run(translating and self.record.mode in TRANSLATING, now)
+        if changed:
             self._observer.changed(self, before)
 
     def _broadcast(self, message: msgspec.Struct, *, audio: bool = False) -> None:

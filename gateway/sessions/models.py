@@ -101,6 +101,8 @@ sessions = Table(
     Column("active_at", Double, nullable=False),  # last sign of life, for the timeouts across a restart
     Column("translation_seconds", Double, nullable=False),
     Column("ai_agent_seconds", Double, nullable=False),
+    Column("word_count", Integer, nullable=False, server_default="0"),
+    Column("end_requested", Text),  # another node asks this session's node to end it; the reason
     Index(None, "organization_id", "created_at"),
     Index(None, "status", "node"),
 )
@@ -116,4 +118,65 @@ idempotency = Table(
     Column("headers", Text, nullable=False),  # JSON: what the response carries beyond the usual
     Column("body", Text, nullable=False),
     Column("created_at", Double, nullable=False, index=True),
+)
+
+transcript_turns = Table(
+    "transcript_turns",
+    metadata,
+    Column("session_id", String(40), ForeignKey("sessions.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),  # 1, 2, 3 … as they were finished
+    Column("segment_id", String(80), nullable=False),
+    Column("speaker", String(64), nullable=False),
+    Column("language", String(40), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("translation_language", String(40)),
+    Column("translation_text", Text),
+    Column("confidence", Double, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("session_id", String(40), ForeignKey("sessions.id"), nullable=False, index=True),
+    Column("organization_id", String(40), nullable=False),
+    Column("channel", String(16), nullable=False),  # mixed | dual | agent | customer
+    Column("status", String(16), nullable=False),  # processing | ready | failed
+    Column("duration", Double, nullable=False),
+    Column("created_at", Double, nullable=False, index=True),
+)
+
+#: Webhook deliveries, stored with what they tell of, before they are sent.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("event_id", String(40), nullable=False),
+    Column("organization_id", String(40), nullable=False),
+    Column("session_id", String(40), nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),  # pending | delivered | dead
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("claimed_until", Double, nullable=False),  # a node is sending it
+    Column("last_result", String(200)),
+    Column("created_at", Double, nullable=False),
+    Column("delivered_at", Double),
+    Index(None, "state", "next_at"),
+    Index(None, "session_id", "number"),
+)
+
+#: The service's processes that share this database.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("stream_base", Text, nullable=False),
+    Column("beat_at", Double, nullable=False),
 )

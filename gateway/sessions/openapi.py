@@ -7,14 +7,25 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from gateway.sessions.idempotency import KEY_PATTERN
-from gateway.sessions.schema import ErrorView, SessionCreate, SessionEnd, SessionSummary, SessionView
+from gateway.sessions.schema import (
+    ErrorView,
+    RecordingItem,
+    RecordingList,
+    SessionCreate,
+    SessionEnd,
+    SessionSummary,
+    SessionView,
+    Timeline,
+    TranscriptView,
+)
 
 IDEMPOTENCY: Final = "The same key and body get the first successful answer again, for 24 hours."
+_TEXT_TYPES: Final = ("text/plain", "application/x-subrip", "text/vtt")
 _REF: Final = "#/components/schemas/{model}"
 _REQUEST_ID: Final = {"X-Request-ID": {"required": True, "schema": {"type": "string", "pattern": "^req_"}}}
 
@@ -63,6 +74,43 @@ END: Final[dict[str, Any]] = {
     "responses": {200: {"model": SessionSummary, "headers": _REQUEST_ID}}
     | _errors(400, 401, 403, 404, 409, 413, 415, 429, 503),
     "openapi_extra": _body("SessionEnd", False),
+}
+_READ_ERRORS: Final = _errors(401, 403, 404, 429, 503)
+_QUERY_ERRORS: Final = _errors(400, 401, 403, 404, 429, 503)
+TRANSCRIPT: Final[dict[str, Any]] = {
+    "tags": ["results"],
+    "responses": {
+        200: {
+            "model": TranscriptView,
+            "headers": _REQUEST_ID,
+            "content": {kind: {"schema": {"type": "string"}} for kind in _TEXT_TYPES},
+        }
+    }
+    | _QUERY_ERRORS,
+}
+RECORDINGS: Final[dict[str, Any]] = {
+    "tags": ["results"],
+    "responses": {200: {"model": RecordingList, "headers": _REQUEST_ID}} | _READ_ERRORS,
+}
+RECORDING: Final[dict[str, Any]] = {
+    "tags": ["results"],
+    "responses": {200: {"model": RecordingItem, "headers": _REQUEST_ID}} | _READ_ERRORS,
+}
+_SOUND: Final = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("audio/wav", "audio/mpeg")}
+TRACKS: Final = "`all`: four channels, sample-aligned: customer, agent, translation to the customer, to the agent"
+AUDIO: Final[dict[str, Any]] = {
+    "tags": ["results"],
+    "response_class": Response,
+    "responses": {
+        200: {"description": "The whole", "content": _SOUND, "headers": _REQUEST_ID},
+        206: {"description": "The range that was asked for", "content": _SOUND, "headers": _REQUEST_ID},
+        416: {"description": "Nothing of the range is there", "headers": _REQUEST_ID},
+    }
+    | _QUERY_ERRORS,
+}
+TIMELINE: Final[dict[str, Any]] = {
+    "tags": ["results"],
+    "responses": {200: {"model": Timeline, "headers": _REQUEST_ID}} | _READ_ERRORS,
 }
 HEALTH: Final[dict[str, Any]] = {"tags": ["health"], "responses": _errors(503)}
 

@@ -188,6 +188,66 @@ class SessionSummary(BaseModel):
     ended_at: str
 
 
+class TranslationView(BaseModel):
+    language: str
+    text: str
+
+
+class TurnView(BaseModel):
+    sequence: int
+    speaker: str
+    language: str
+    text: str
+    translation: TranslationView | None = None
+    confidence: float
+    timestamp: str
+    start_ms: int
+    end_ms: int
+
+
+class TranscriptMetadata(BaseModel):
+    total_turns: int
+    duration_seconds: float
+    languages_detected: list[str]
+
+
+class TranscriptView(BaseModel):
+    id: str
+    object: Literal["transcript"]
+    session_id: str
+    status: Literal["in_progress", "completed"]
+    turns: list[TurnView]
+    metadata: TranscriptMetadata
+
+
+class RecordingItem(BaseModel):
+    id: str
+    object: Literal["recording"]
+    session_id: str
+    channel: Literal["mixed", "dual", "agent", "customer"]
+    duration: float
+    format: Literal["wav"]
+    size: int
+    status: Literal["processing", "ready", "failed"]
+    created_at: str
+    download_url: str
+
+
+class RecordingList(BaseModel):
+    object: Literal["list"]
+    data: list[RecordingItem]
+
+
+class Timeline(BaseModel):
+    """What happened when. Each event has `at_ms`, `type` and what belongs to it."""
+
+    session_id: str
+    sample_rate_hz: int
+    duration_ms: int
+    tracks: list[str]
+    events: list[dict[str, Any]]
+
+
 class ErrorBody(BaseModel):
     type: str
     code: str

@@ -17,14 +17,18 @@ import uvicorn
 import uvloop
 
 from gateway.config import Config, split_host_port
-from gateway.sessions import keys, store
+from gateway.sessions import deliveries, keys, recordings, store
 from gateway.sessions.api import create_app
+from gateway.sessions.chronicle import Teller
 from gateway.sessions.database import Database
+from gateway.sessions.egress import Guard, HttpPost
 from gateway.sessions.hub import Hub
 from gateway.sessions.lifecycle import Limits
 from gateway.sessions.service import Service
 from gateway.sessions.store import Session
 from gateway.sessions.stream import StreamServer
+from gateway.sessions.studio import Studio
+from gateway.sessions.webhooks import Dispatcher
 from gateway.speech.interpreter import Interpreter, Sink
 from gateway.speech.loopback import Loopback
 
@@ -73,15 +77,22 @@ async def serve(
     database.call(keys.ensure_organization, clock())
     secret = database.call(store.token_secret)
     limits = Limits(config.sessions.reconnect_window_s, config.sessions.inactive_timeout_s)
-    hub = Hub(database, config.sessions.node, limits, _interpreter, clock)
+    webhooks = config.sessions.webhooks
+    guard = Guard(webhooks.allow_networks)
+    post = HttpPost(guard)
+    default_secret = webhooks.secret.get_secret_value() if webhooks.secret else None
+    dispatcher = Dispatcher(database, post, clock, secret=default_secret)
+    teller = Teller(config.sessions.node, webhooks.url)
+    studio = Studio(config.sessions.data_dir, clock)
+    hub = Hub(database, teller, limits, _interpreter, studio, clock, dispatcher.wake)
     journal = asyncio.create_task(hub.journal.run(), name="journal")
     resumed = await hub.resume()
 
     streams = StreamServer(hub, secret)
     stream_host, stream_port = await streams.start(*split_host_port(config.sessions.stream_bind))
     base = stream_base(config, stream_host, stream_port)
-    service = Service(hub, token_secret=secret, internal_key=internal_key, stream_base=base)
-    app = create_app(service, ready=lambda: not stop.is_set())
+    service = Service(hub, guard, token_secret=secret, internal_key=internal_key, stream_base=base)
+    app = create_app(service, config.sessions.data_dir, ready=lambda: not stop.is_set())
     rest = _Uvicorn(
         uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=75
@@ -94,7 +105,9 @@ async def serve(
     tasks = [
         asyncio.create_task(hub.run(), name="hub sweep"),
         asyncio.create_task(streams.run(), name="stream sweep"),
-        asyncio.create_task(_housekeeping(database, clock), name="housekeeping"),
+        asyncio.create_task(studio.run(), name="studio"),
+        asyncio.create_task(dispatcher.run(), name="webhooks"),
+        asyncio.create_task(_housekeeping(config, database, clock), name="housekeeping"),
     ]
     serving = asyncio.create_task(rest.serve(sockets=[listener]), name="rest")
     while not rest.started and not serving.done():  # noqa: ASYNC110  (uvicorn offers no event)
@@ -113,15 +126,23 @@ async def serve(
     await hub.close()
     await streams.close()
     await asyncio.wait([journal])
+    await dispatcher.close(patience_s=5.0)
+    await post.close()
     database.close()
     for task in done - {stopping}:
         task.result()  # a part that ended by itself has failed: let the process fail too
 
 
-async def _housekeeping(database: Database, clock: Callable[[], float]) -> None:
+async def _housekeeping(config: Config, database: Database, clock: Callable[[], float]) -> None:
     """What is kept for a time only is deleted, every ten minutes."""
+    keep_s = config.sessions.recording_retention_days * 86_400
     while True:
-        await database.run(store.forget_answers, clock() - store.KEEP_ANSWERS_S)
+        now = clock()
+        await database.run(store.forget_answers, now - store.KEEP_ANSWERS_S)
+        await database.run(deliveries.forget, now - deliveries.KEEP_S)
+        if keep_s:
+            expired = await database.run(recordings.expire, now - keep_s)
+            await asyncio.to_thread(recordings.remove_files, config.sessions.data_dir, expired)
         await asyncio.sleep(600)
 
 

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import Fault, PeerFault
-from gateway.sessions import idempotency, keys, store, tokens, views
+from gateway.sessions import chronicle, idempotency, keys, recordings, store, tokens, transcripts, views
+from gateway.sessions.egress import Guard
 from gateway.sessions.hub import Hub
 from gateway.sessions.idempotency import Running, Ticket
 from gateway.sessions.ids import new_id
@@ -39,9 +40,10 @@ class Reply:
 class Service:
     """The embedded session service. stream_base: `ws://host:port`, the front of every stream URL."""
 
-    def __init__(self, hub: Hub, *, token_secret: bytes, internal_key: str, stream_base: str) -> None:
+    def __init__(self, hub: Hub, guard: Guard, *, token_secret: bytes, internal_key: str, stream_base: str) -> None:
         self.hub = hub
         self.database = hub.database
+        self._guard = guard
         self.clock = hub.clock
         self.stream_base = stream_base
         self._token_secret = token_secret
@@ -70,6 +72,8 @@ class Service:
 
     async def create(self, principal: Principal, asked: SessionCreate, ticket: Ticket | None) -> Reply:
         """POST /v1/sessions. Session, credit and idempotent answer are one transaction."""
+        if asked.webhook_url is not None:
+            await self._check_webhook(asked.webhook_url)
         with self._running.one(ticket):
             try:
                 reply, session = await self.database.run(self._create, principal, asked, ticket, self.clock())
@@ -96,7 +100,7 @@ class Service:
         session = self._new_session(connection, organization_id, asked, now)
         headers = {"Deprecation": "true"} if asked.provider is not None else {}
         reply = Reply(201, self._view(session, now), headers)
-        store.add_session(connection, session)
+        chronicle.created(connection, self.hub.teller, session, now)
         if ticket is not None:
             stored = Stored(ticket.digest, reply.status, headers, reply.body)
             store.remember(connection, organization_id, ticket.route, ticket.key, stored, now)
@@ -109,7 +113,8 @@ class Service:
         """GET /v1/sessions/{id}."""
         stored = await self.database.run(store.find_session, session_id, principal.organization_id)
         live = self.hub.sessions.get(session_id)
-        return Reply(200, self._view(stored if live is None else live.record, self.clock()), {})
+        now = self.clock()
+        return Reply(200, self._view(stored if live is None else self.hub.record_of(live, now), now), {})
 
     async def end(self, principal: Principal, session_id: str, reason: str | None, ticket: Ticket | None) -> Reply:
         """POST /v1/sessions/{id}/end. Ending again gives the same summary."""
@@ -136,7 +141,37 @@ class Service:
                 await self.database.run(store.remember, ticket.organization_id, ticket.route, ticket.key, answer, now)
             return reply
 
+    # ---- their results -----------------------------------------------------------------------------
+
+    async def transcript(self, principal: Principal, session_id: str) -> tuple[Session, list[transcripts.Turn]]:
+        """GET …/transcript: the session and its turns so far."""
+
+        def both(connection: Connection) -> tuple[Session, list[transcripts.Turn]]:
+            session = store.find_session(connection, session_id, principal.organization_id)
+            return session, transcripts.load(connection, session_id)
+
+        return await self.database.run(both)
+
+    async def list_recordings(self, principal: Principal, session_id: str) -> list[recordings.Recording]:
+        """GET …/recordings."""
+
+        def listed(connection: Connection) -> list[recordings.Recording]:
+            store.find_session(connection, session_id, principal.organization_id)
+            return recordings.of_session(connection, session_id)
+
+        return await self.database.run(listed)
+
+    async def recording(self, principal: Principal, recording_id: str) -> recordings.Recording:
+        """One recording's row."""
+        return await self.database.run(recordings.find, recording_id, principal.organization_id)
+
     # ---- helpers -----------------------------------------------------------------------------------
+
+    async def _check_webhook(self, url: str) -> None:
+        try:
+            await self._guard.check(url)
+        except (PermissionError, ValueError) as error:
+            raise PeerFault(Fault.INVALID_FIELD, f"webhook_url: {error}", param="webhook_url") from None
 
     def _replay(self, connection: Connection, ticket: Ticket | None, now: float) -> Reply | None:
         if ticket is None:
@@ -157,7 +192,7 @@ class Service:
                 "token": token,
                 "expires_at": views.iso(expires_at),
             }
-        return _encode(views.session_view(session, now, stream=stream, words=0))
+        return _encode(views.session_view(session, now, stream=stream))
 
     def _new_session(self, connection: Connection, organization_id: str, asked: SessionCreate, now: float) -> Session:
         provider, phone_number = _resolve(connection, organization_id, asked)
@@ -173,7 +208,7 @@ class Service:
         return Session(
             id=new_id("sess", now),
             organization_id=organization_id,
-            node=self.hub.node,
+            node=self.hub.teller.node,
             status="created",
             mode=asked.mode,
             source_language=asked.source_language,

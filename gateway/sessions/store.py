@@ -44,6 +44,7 @@ class Session(msgspec.Struct):
     end_reason: str | None = None
     translation_seconds: float = 0.0
     ai_agent_seconds: float = 0.0
+    word_count: int = 0
 
 
 _COLUMNS: Final = tuple(sessions.c[field] for field in Session.__struct_fields__)
@@ -194,11 +195,10 @@ def unfinished(connection: Connection, node: str) -> list[Session]:
     return [_session(row) for row in connection.execute(query.order_by(sessions.c.created_at))]
 
 
-def save_progress(connection: Connection, session_id: str, values: dict[str, Any]) -> None:
-    """Write columns of a session that has not ended; what has ended stays as it is."""
-    connection.execute(
-        update(sessions).where(sessions.c.id == session_id, sessions.c.status != "ended").values(**values)
-    )
+def save_progress(connection: Connection, session_id: str, node: str, values: dict[str, Any]) -> bool:
+    """Write columns of this node's session; False when it has ended, or is another node's by now."""
+    mine = (sessions.c.id == session_id, sessions.c.node == node, sessions.c.status != "ended")
+    return connection.execute(update(sessions).where(*mine).values(**values)).rowcount == 1
 
 
 def recall(connection: Connection, organization_id: str, route: str, key: str, since: float) -> Stored | None:

@@ -22,7 +22,7 @@ def active_seconds(session: Session, now: float) -> float:
     return max(0.0, (now if session.ended_at is None else session.ended_at) - session.started_at)
 
 
-def session_view(session: Session, now: float, *, stream: dict[str, Any] | None, words: int) -> dict[str, Any]:
+def session_view(session: Session, now: float, *, stream: dict[str, Any] | None) -> dict[str, Any]:
     """The session representation. stream: `{url, token, expires_at}`, None once it has ended."""
     active = round(active_seconds(session, now), 3)
     options = session.options
@@ -38,7 +38,7 @@ def session_view(session: Session, now: float, *, stream: dict[str, Any] | None,
         "call": session.call,
         "participants": options["participants"],
         "recording": options["recording"],
-        "transcript": {"available": words > 0, "word_count": words},
+        "transcript": {"available": session.word_count > 0, "word_count": session.word_count},
         "metadata": session.metadata,
         "duration": active,
         "usage": {

@@ -13,28 +13,18 @@ from typing import Final
 
 import numpy as np
 
+from gateway.speech import mulaw
 from gateway.speech.interpreter import OCTETS_PER_MS
 
 #: The analysis window.
 WINDOW_MS: Final = 20
 _WINDOW: Final = WINDOW_MS * OCTETS_PER_MS
-_SILENCE: Final = b"\xff"  # mu-law for +0
 
 
-def _squares() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Squared amplitude of each mu-law octet, full scale 1.0 (ITU-T G.711 table 2a)."""
-    code = ~np.arange(256, dtype=np.int32) & 0xFF
-    magnitude = ((((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84
-    return ((magnitude / 32124.0) ** 2).astype(np.float32)
-
-
-_SQUARES: Final = _squares()
-
-
-def levels_db(mulaw: bytes | bytearray | memoryview) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def levels_db(octets: bytes | bytearray | memoryview) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Level of each whole 20 ms window in dB below full scale; digital silence is −100."""
-    whole = len(mulaw) // _WINDOW * _WINDOW
-    squares = _SQUARES[np.frombuffer(mulaw, np.uint8, count=whole)].reshape(-1, _WINDOW)  # (windows, 160)
+    whole = len(octets) // _WINDOW * _WINDOW
+    squares = mulaw.ENERGY[np.frombuffer(octets, np.uint8, count=whole)].reshape(-1, _WINDOW)  # (windows, 160)
     return np.asarray(10.0 * np.log10(squares.mean(axis=1) + 1e-10), dtype=np.float32)
 
 
@@ -87,7 +77,7 @@ class Endpointer:
         self._quiet_ms = 0
         self.speaking = False
 
-    def push(self, timestamp_ms: int, mulaw: bytes) -> list[Started | Utterance]:
+    def push(self, timestamp_ms: int, octets: bytes) -> list[Started | Utterance]:
         """The next piece. timestamp_ms: media time of its first sample."""
         events: list[Started | Utterance] = []
         ahead = timestamp_ms - (self._start_ms + len(self._audio) // OCTETS_PER_MS)
@@ -96,11 +86,11 @@ class Endpointer:
         elif not -WINDOW_MS <= ahead <= WINDOW_MS:
             if 0 < ahead <= self.tuning.hangover_ms:
                 # A hole that is shorter than the pause that would end the utterance: keep the timing.
-                self._audio += _SILENCE * (ahead * OCTETS_PER_MS)
+                self._audio += mulaw.SILENCE * (ahead * OCTETS_PER_MS)
             else:
                 events += self.flush()
                 self._start_ms = timestamp_ms
-        self._audio += mulaw
+        self._audio += octets
         self._judge(events)
         return events
 

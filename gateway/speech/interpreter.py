@@ -40,6 +40,9 @@ class Sink(Protocol):
     ) -> None:
         """A finished turn. translation: (language, text)."""
 
+    def processing(self, running: bool) -> None:
+        """The agent begins, or ends, to work on an answer: what `ai_agent_seconds` counts."""
+
     def failed(self, code: str, message: str) -> None:
         """Something is wrong with the interpretation; the stream stays open."""
 

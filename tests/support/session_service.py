@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,11 +21,14 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from gateway.sessions import keys, store
 from gateway.sessions.api import create_app
+from gateway.sessions.chronicle import Teller
 from gateway.sessions.database import Database
+from gateway.sessions.egress import Guard
 from gateway.sessions.hub import Hub
 from gateway.sessions.lifecycle import Limits
 from gateway.sessions.service import Service
 from gateway.sessions.stream import StreamServer
+from gateway.sessions.studio import Studio
 from gateway.speech.interpreter import Interpreter, Sink
 from gateway.speech.loopback import Loopback
 
@@ -111,14 +116,14 @@ def audio_input(speaker: str, sequence: int, mulaw: bytes, timestamp_ms: int | N
 class Kit:
     """One running service and an API client with a key of the default organization."""
 
-    def __init__(self, service: Service, streams: StreamServer, clock: Clock, key: str) -> None:
+    def __init__(self, service: Service, streams: StreamServer, clock: Clock, key: str, data_dir: Path) -> None:
         self.service = service
         self.hub = service.hub
         self.database = service.database
         self.streams = streams
         self.clock = clock
         self.key = key
-        self.app = create_app(service)
+        self.app = create_app(service, data_dir)
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.app),
             base_url="http://service",
@@ -174,6 +179,8 @@ async def service(
     clock: Clock | None = None,
     limits: Limits | None = None,
     interpreter: Callable[[Any, Sink], Interpreter] = lambda _session, sink: Loopback(sink),
+    data_dir: Path | None = None,
+    webhook_url: str | None = None,
 ) -> AsyncIterator[Kit]:
     """Run the service on this database until the block ends."""
     clock = clock or Clock()
@@ -181,17 +188,27 @@ async def service(
     database.upgrade()
     database.call(keys.ensure_organization, clock(), rate_limit=1_000_000)
     key, _ = database.call(keys.create, clock(), name="test")
-    hub = Hub(database, "main", limits or Limits(), interpreter, clock)
+    folder = tempfile.TemporaryDirectory()
+    studio = Studio(data_dir or Path(folder.name), clock)
+    teller = Teller("main", webhook_url)
+    hub = Hub(database, teller, limits or Limits(), interpreter, studio, clock)
     secret = database.call(store.token_secret)
     streams = StreamServer(hub, secret)
     journal = asyncio.create_task(hub.journal.run())
     await hub.resume()
     host, port = await streams.start("127.0.0.1", 0)
     kit = Kit(
-        Service(hub, token_secret=secret, internal_key=INTERNAL_KEY, stream_base=f"ws://{host}:{port}"),
+        Service(
+            hub,
+            Guard(["127.0.0.0/8"]),
+            token_secret=secret,
+            internal_key=INTERNAL_KEY,
+            stream_base=f"ws://{host}:{port}",
+        ),
         streams,
         clock,
         key,
+        data_dir or Path(folder.name),
     )
     try:
         yield kit
@@ -201,3 +218,4 @@ async def service(
         await streams.close()
         await journal
         database.close()
+        folder.cleanup()

@@ -110,7 +110,7 @@ def test_killed_between_end_and_completion(database_url: str) -> None:
             session = await kit.create()
             kit.hub.sessions.clear()  # as a kill would
             values = {"status": "ending", "ended_at": clock.now + 1, "end_reason": "explicit_end"}
-            await kit.database.run(store.save_progress, session["id"], values)
+            await kit.database.run(store.save_progress, session["id"], "main", values)
         async with service(database_url, clock) as kit:
             await kit.until(lambda: not kit.hub.sessions)
             row = await stored(kit, session["id"])

@@ -13,6 +13,7 @@ from gateway.sessions import live as module
 from gateway.sessions.lifecycle import Lifecycle, Limits, Status
 from gateway.sessions.live import LiveSession
 from gateway.sessions.store import Session
+from gateway.sessions.transcripts import Turn
 from gateway.speech.interpreter import Sink
 from tests.support.session_service import audio_input
 
@@ -21,7 +22,8 @@ def record() -> Session:
     return Session(
         id="sess_01M7XARNY7FYAK3YZEAQH7K0E1", organization_id="org", node="main", status="created",
         mode="help_chat_voice", source_language="en", target_language=None, phone_number=None, provider=None,
-        options={}, webhook_url=None, metadata={}, call=None, created_at=0.0, active_at=0.0,
+        options={"transcription": {"enabled": True, "partials": True}},
+        webhook_url=None, metadata={}, call=None, created_at=0.0, active_at=0.0,
     )  # fmt: skip
 
 
@@ -69,6 +71,9 @@ class FakeObserver:
         self.heard_ms: list[int] = []
         self.said_octets: list[int] = []
         self.notes: list[msgspec.Struct] = []
+        self.turns: list[Turn] = []
+        self.working: list[bool] = []
+        self.counts: list[int] = []
 
     def changed(self, live: LiveSession, before: Status) -> None:
         self.statuses.append(f"{before}>{live.lifecycle.status}")
@@ -78,6 +83,15 @@ class FakeObserver:
 
     def said(self, live: LiveSession, speaker: str, target: str | None, at_ms: int, mulaw: bytes) -> None:
         self.said_octets.append(len(mulaw))
+
+    def spoken(self, live: LiveSession, turn: Turn) -> None:
+        self.turns.append(turn)
+
+    def processing(self, live: LiveSession, running: bool) -> None:
+        self.working.append(running)
+
+    def streams(self, live: LiveSession, count: int) -> None:
+        self.counts.append(count)
 
     def noted(self, live: LiveSession, message: msgspec.Struct) -> None:
         self.notes.append(message)

@@ -37,8 +37,10 @@ def test_a_session_comes_back_as_it_was(database: Database) -> None:
 def test_what_has_ended_stays_as_it_is(database: Database) -> None:
     database.call(keys.ensure_organization, NOW)
     database.call(store.add_session, session())
-    database.call(store.save_progress, "sess_1", {"status": "ended", "end_reason": "a"})
-    database.call(store.save_progress, "sess_1", {"status": "active", "end_reason": "b"})
+    save = store.save_progress
+    assert not database.call(save, "sess_1", "other", {"status": "ended"})
+    assert database.call(save, "sess_1", "main", {"status": "ended", "end_reason": "a"})
+    assert not database.call(save, "sess_1", "main", {"status": "active", "end_reason": "b"})
     found = database.call(store.find_session, "sess_1", None)
     assert (found.status, found.end_reason) == ("ended", "a")
 

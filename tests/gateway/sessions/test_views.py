@@ -29,16 +29,16 @@ def test_times(when: float | None, text: str | None) -> None:
 
 def test_duration_is_live_while_active() -> None:
     live = session(started_at=10.0)
-    assert session_view(live, 12.5, stream=None, words=0)["duration"] == 2.5
+    assert session_view(live, 12.5, stream=None)["duration"] == 2.5
     ended = session(started_at=10.0, ended_at=11.0)
-    assert session_view(ended, 99.0, stream=None, words=0)["usage"]["active_seconds"] == 1.0
+    assert session_view(ended, 99.0, stream=None)["usage"]["active_seconds"] == 1.0
 
 
 def test_the_view_is_what_is_documented() -> None:
     stream = {"url": "ws://x", "token": "kst_x", "expires_at": "2027-01-15T08:00:00.123Z"}
-    view = session_view(session(), 1.0, stream=stream, words=3)
+    view = session_view(session(word_count=3), 1.0, stream=stream)
     assert set(view) == set(SessionView.model_fields)
     SessionView.model_validate(view, strict=True)
     assert view["transcript"] == {"available": True, "word_count": 3}
-    assert set(session_view(session(), 1.0, stream=None, words=0)) == set(SessionView.model_fields) - {"stream"}
+    assert set(session_view(session(), 1.0, stream=None)) == set(SessionView.model_fields) - {"stream"}
     SessionSummary.model_validate(summary_view(session(ended_at=1.0), 1.0), strict=True)

@@ -1,0 +1,80 @@
+"""What of a session's life is stored together with the webhooks that tell of it. Jobs for the journal.
+
+Owns which change raises which event (contract §3), each in one transaction: an event that was stored tells
+of something that was stored, and a repeated finalization stores nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from gateway.sessions import deliveries, recordings, store, transcripts
+from gateway.sessions.recordings import Recording
+from gateway.sessions.studio import Outcome
+from gateway.sessions.transcripts import Turn
+from gateway.sessions.views import session_view
+
+
+class Teller(NamedTuple):
+    """Whose sessions these are, and where events go that have no address of their own."""
+
+    node: str
+    webhook_url: str | None
+
+
+def created(connection: Connection, teller: Teller, session: store.Session, now: float) -> None:
+    store.add_session(connection, session)
+    _emit(connection, teller, session.id, "session.created", session_view(session, now, stream=None), now)
+
+
+def progressed(
+    connection: Connection,
+    teller: Teller,
+    session_id: str,
+    values: dict[str, Any],
+    kind: str | None,
+    recording: list[Recording],
+    now: float,
+) -> None:
+    """A status, a sign of life, a call; kind: the event that it is. recording: begun now."""
+    if not store.save_progress(connection, session_id, teller.node, values):
+        return
+    for one in recording:
+        recordings.add(connection, one)
+    if kind is not None:
+        session = store.find_session(connection, session_id, None)
+        _emit(connection, teller, session_id, kind, session_view(session, now, stream=None), now)
+
+
+def spoken(connection: Connection, teller: Teller, session_id: str, turn: Turn, now: float) -> None:
+    numbered = transcripts.add(connection, session_id, turn)
+    data = {"object": "transcript.segment", "session_id": session_id, **transcripts.turn_view(numbered)}
+    _emit(connection, teller, session_id, "transcript.segment", data, now)
+
+
+def finalized(
+    connection: Connection,
+    teller: Teller,
+    session_id: str,
+    values: dict[str, Any],
+    recorded: Outcome | None,
+    now: float,
+) -> None:
+    """The end: recordings, transcript and status, and all that is told of them, at once or not at all."""
+    if not store.save_progress(connection, session_id, teller.node, values):
+        return  # ended before, or another node's by now
+    if recorded is not None:
+        status = "ready" if recorded.good else "failed"
+        for one in recordings.finish(connection, session_id, status, recorded.duration):
+            _emit(connection, teller, session_id, f"recording.{status}", recordings.view(one), now)
+    session = store.find_session(connection, session_id, None)
+    if session.options["transcription"]["enabled"]:
+        transcript = transcripts.transcript_view(session, transcripts.load(connection, session_id), now)
+        _emit(connection, teller, session_id, "transcript.ready", transcript, now)
+    _emit(connection, teller, session_id, "session.ended", session_view(session, now, stream=None), now)
+
+
+def _emit(connection: Connection, teller: Teller, session_id: str, kind: str, data: Any, now: float) -> None:
+    deliveries.emit(connection, session_id, kind, data, now, teller.webhook_url)
