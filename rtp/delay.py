@@ -14,8 +14,8 @@ So the target is a high quantile of the relative delays, within the configured b
   pauses and, when it is off by much, in speech by time compression or expansion (`decide`).
 
 Each tick of a row, then: `bridge` where its frame has a hole, and apply the move; conceal; else, every third frame,
-`decide`, and let `timescale` make the frame when it says so. A packet that comes late needs no special care: when its
-path is found to be longer, `bridge` takes the cursor back, and it is not late any more.
+`decide`, and let `timescale` make the frame when it says so. Packets that come late need no care (a link that stood
+still delivers seconds of them at once) until `observe` says that their path is longer for good.
 
 Owns targets, drift and those decisions. Refuses to know packets, rings and audio. Integer samples throughout,
 except for the drift; a row's columns are touched by its own data only.
@@ -129,10 +129,12 @@ class Delay:
         self._lossy_until[rows] = np.minimum(self._lossy_until[rows], LOSSY)
         self.drift.new_base(rows)
 
-    def observe(self, rows: Rows, arrival_ns: I64, position: I64, length: I64) -> None:
+    def observe(self, rows: Rows, arrival_ns: I64, position: I64, length: I64) -> I64 | None:
         """A packet of each row: (k,) ns on any monotonic clock, (k,) position of its first sample, (k,) samples.
 
         Late, reordered and duplicate packets too; not those that restart the stream (`reset_base` before those).
+        Returns the entries whose stream has been late for a while by more than the longest delay: it has to be
+        restarted with this packet, or nothing of it will ever be heard. None when there are none.
         """
         transit = arrival_ns // SAMPLE_NS - position
         count = self._count[rows]
@@ -143,9 +145,15 @@ class Delay:
         relative = transit - self._base[rows]
         odd = (relative > self._limit[rows]) | (relative < 0)
         due = count >= self._review_at[rows]
+        lost = None
         if np.count_nonzero(odd):
-            which = np.flatnonzero(odd)
-            self._surprised(rows[which], arrival_ns[which], transit[which], relative[which])
+            which = np.flatnonzero(relative < 0)
+            if which.size:
+                self._faster(rows[which], transit[which], relative[which])
+            which = np.flatnonzero(odd & (relative >= 0))
+            if which.size:
+                out_of_reach = self._late(rows[which], arrival_ns[which], transit[which], relative[which])
+                lost = which[out_of_reach] if np.count_nonzero(out_of_reach) else None
         if np.count_nonzero(due):
             which = np.flatnonzero(due)
             self._grain[rows[which]] = np.gcd(length[which], FRAME)
@@ -153,6 +161,7 @@ class Delay:
             block = which[count[which] - self._fitted[rows[which]] >= BLOCK]
             if block.size:
                 self._fit(rows[block], arrival_ns[block])
+        return lost
 
     def note_loss(self, rows: Rows) -> None:
         """Something was concealed in these rows: for a while keep the delay that lets the concealer look ahead."""
@@ -210,20 +219,12 @@ class Delay:
         present = self.present(rows, now_ns, cursor)
         excess = present - self.target[rows]
         late = np.where(present + FRAME - hole <= self.maximum, hole - FRAME, 0)
-        late += np.where(free & (hole == 0), np.minimum(excess, 0), 0)  # the path became longer: back to where it is
         skip = np.where(hole == 0, np.clip(excess, np.where(free, -FRAME, 0), gap), 0)
         move: I64 = np.where(gap < 0, late, skip)
         return move
 
-    def _surprised(self, rows: Rows, arrival_ns: I64, transit: I64, relative: I64) -> None:
-        """Packets faster than any, or late."""
-        faster = relative < 0
-        if np.count_nonzero(faster):
-            self._faster(rows[faster], transit[faster], relative[faster])
-            late = ~faster
-            rows, arrival_ns, transit, relative = rows[late], arrival_ns[late], transit[late], relative[late]
-            if not rows.size:
-                return
+    def _late(self, rows: Rows, arrival_ns: I64, transit: I64, relative: I64) -> Bool:
+        """Packets beyond the limit. Returns which are on a path that no delay reaches (k,)."""
         count = self._count[rows]
         chained = self._late_at[rows] == count - 1
         run = np.where(chained, self._late_run[rows] + 1, 1)
@@ -239,10 +240,12 @@ class Delay:
         self._peak[s] = np.maximum(np.where(run[spike] > SPIKE, self._peak[s], 0), relative[spike])
         self._peak_at[s] = count[spike]
         lasts = arrival_ns - since
-        moved = spike & ((lasts > NEW_PATH_NS) | (relative > self.maximum) & (lasts > OUT_OF_REACH_NS))
-        if np.count_nonzero(moved):
-            self._restart(rows[moved], transit[moved])
-        self._review(rows[~moved])
+        longer = spike & (lasts > NEW_PATH_NS)
+        if np.count_nonzero(longer):
+            self._restart(rows[longer], transit[longer])
+        self._review(rows[~longer])
+        lost: Bool = spike & ~longer & (relative > self.maximum) & (lasts > OUT_OF_REACH_NS)
+        return lost
 
     def _faster(self, rows: Rows, transit: I64, relative: I64) -> None:
         """A new smallest transit; by far smaller, and what was logged is of another path."""

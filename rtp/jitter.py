@@ -30,10 +30,10 @@ RING: Final = BLOCK * BLOCKS
 AHEAD: Final = RING - 4 * FRAME
 #: Positions start here, so that history before the first packet has valid (empty) addresses.
 ORIGIN: Final = FRAME << 13
-#: So many late packets in a row mean that the path itself became longer: follow it.
-LATE_RUN: Final = 5
 #: How far behind the cursor a packet is late; farther is a jump of the sender's clock.
-BEHIND: Final = 3 * 8000
+BEHIND: Final = 30 * 8000
+#: A stream that restarts waits for this much of the one before it to be played, at most.
+QUEUE: Final = AHEAD // 2
 
 _EMPTY: Final = -1
 _SILENCE: Final = 0xFF  # mu-law zero
@@ -65,7 +65,6 @@ class JitterRing:
         self.newest = np.full(capacity, ORIGIN, np.int64)  # end of the newest packet
         self._timestamp = np.zeros(capacity, np.uint32)  # of the last packet …
         self._position = np.full(capacity, ORIGIN, np.int64)  # … and where it stands
-        self._late_run = np.zeros(capacity, np.int64)
         self._partial: dict[tuple[int, int], tuple[int, int]] = {}  # (row, index) → block number, bit per sample
         self._flat = self.audio.reshape(-1)
         self._frames = windows(self._flat, FRAME)
@@ -75,7 +74,6 @@ class JitterRing:
         self.audio[rows] = 0xFF
         self.tag[rows] = _EMPTY
         self.started[rows] = False
-        self._late_run[rows] = 0
         for column in (self.cursor, self.origin, self.newest, self._position):
             column[rows] = ORIGIN
         if self._partial:
@@ -96,25 +94,22 @@ class JitterRing:
         restart = ~self.started[rows] | (ahead > AHEAD) | (ahead < -BEHIND)
         if restarted is not None:
             restart |= restarted
-        if np.count_nonzero(late):
-            self._late_run[rows] = np.where(late, self._late_run[rows] + 1, 0)
-            restart |= self._late_run[rows] >= LATE_RUN
-            late &= ~restart
-        else:
-            self._late_run[rows] = 0
-        return Located(position, late, restart)
+        return Located(position, late & ~restart, restart)
 
     def restart(self, rows: Rows, lead: Positions) -> Positions:
         """Where streams that (re)start now stand: `lead` samples (k,) ahead of the cursor.
 
-        What still waits of the stream before is played first. The cursor stays, so media time has no jump.
+        What still waits of the stream before is played first, unless it is a backlog: that is dropped. The cursor
+        stays, so media time has no jump.
         """
+        backlog = rows[self.newest[rows] - self.cursor[rows] > QUEUE]
+        self.tag[backlog] = _EMPTY
+        self.newest[backlog] = self.cursor[backlog]
         ahead = np.maximum(self.cursor[rows] + lead, self.newest[rows])
         position: Positions = (ahead + BLOCK - 1) // BLOCK * BLOCK
         fresh = ~self.started[rows]
         self.origin[rows[fresh]] = position[fresh]
         self.started[rows] = True
-        self._late_run[rows] = 0
         return position
 
     def store(

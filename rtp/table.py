@@ -19,7 +19,7 @@ from rtp.delay import Delay
 from rtp.errors import RejectReason
 from rtp.jitter import JitterRing
 from rtp.mix import Mixer
-from rtp.plane import Plane
+from rtp.plane import FRAME, Plane
 from rtp.playout import Playout
 from rtp.quality import Quality
 from rtp.reception import Reception
@@ -167,7 +167,8 @@ class Table:
         stats["level_in_db"][rows] = level_dbov(self.energy_in[rows])
         stats["level_out_db"][rows] = level_dbov(self.energy_out[rows])
         played = rows[self.ring.started[rows]]
-        delay_ms = self.delay.present(played, now_ns, self.ring.cursor[played]) / 8.0
+        read = self.ring.cursor[played] - FRAME  # where the frame of this slot was
+        delay_ms = self.delay.present(played, now_ns, read) / 8.0
         stats["delay_ms"][played] = delay_ms
         mean = stats["delay_mean_ms"][played]
         stats["delay_mean_ms"][played] = np.where(mean > 0, mean + (delay_ms - mean) / 32.0, delay_ms)

@@ -141,7 +141,12 @@ class Tick:
             which = np.flatnonzero(restart)
             position[which] = self._restart(rows[which], slot, now_ns)
             t.delay.reset_base(rows[which])
-        t.delay.observe(rows, np.full(len(rows), now_ns), position, size)
+        lost = t.delay.observe(rows, np.full(len(rows), now_ns), position, size)
+        if lost is not None:
+            position[lost] = self._restart(rows[lost], slot, now_ns)
+            late[lost] = False
+            t.delay.reset_base(rows[lost])
+            t.delay.observe(rows[lost], np.full(len(lost), now_ns), position[lost], size[lost])
         t.ring.store(rows, headers.timestamp, position, payload, size, late)
         t.bytes_received[rows] += size.astype(np.uint64)
         t.last_packet_ns[rows] = now_ns

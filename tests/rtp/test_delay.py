@@ -176,9 +176,10 @@ class TestBridge:
         assert self._bridge(delay, now, cursor + 100, 0, 480, True) == -100
         assert self._bridge(delay, now, cursor + 100, 0, 480, False) == 0
 
-    def test_a_longer_path_takes_the_cursor_back(self) -> None:
+    def test_never_goes_back_to_what_was_played(self) -> None:
         delay, now, cursor = self._settled()
-        assert self._bridge(delay, now, cursor + 1000, 0, -1, True) == -FRAME - 1000
+        for gap in (-1, 480):
+            assert self._bridge(delay, now, cursor + 1000, 0, gap, True) == -FRAME
 
 
 def _gamma(shape: float, seed: int, in_order: bool) -> Played:
@@ -220,6 +221,23 @@ class TestNetworks:
         # What was concealed while waiting is not lost: it is played afterwards, and the delay shows it.
         assert played.present_ms[played.at(20.25)] >= 100
         assert played.late * len(played.time_s) <= 8
+
+    def test_a_path_out_of_reach_is_named_when_it_lasts(self) -> None:
+        delay = Delay(1)
+        _observe(delay, [0.0] * 100)
+        named = []
+        for number in range(100, 130):
+            at = np.array([10**12 + number * 20_000_000 + 500_000_000])
+            named.append(delay.observe(ROW, at, np.array([number * FRAME]), np.array([FRAME])) is not None)
+        assert not any(named[:15])
+        assert all(named[16:])
+
+    def test_a_burst_at_once_is_no_path(self) -> None:
+        delay = Delay(1)
+        _observe(delay, [0.0] * 100)
+        at = np.array([10**12 + 200 * 20_000_000])
+        for number in range(100, 200):
+            assert delay.observe(ROW, at, np.array([number * FRAME]), np.array([FRAME])) is None
 
     def test_a_longer_route_is_followed(self) -> None:
         played = play(schedule(2000, delay_ns=spike(2000, 1000, 1000, 80)), always)

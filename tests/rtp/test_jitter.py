@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtp.jitter import AHEAD, BLOCKS, FRAME, LATE_RUN, RING, JitterRing
+from rtp.jitter import AHEAD, BLOCKS, FRAME, RING, JitterRing
 
 
 def one(value: int, dtype: type = np.intp) -> np.ndarray:
@@ -117,17 +117,29 @@ def test_late_packets_are_named_and_not_used() -> None:
     assert not written.restart
 
 
-def test_a_path_that_became_longer_is_followed() -> None:
+def test_late_packets_stay_late_however_many_there_are() -> None:
+    """Whether their path is longer for good is for `delay` to say: a link that stood still delivers seconds of them."""
     ring = JitterRing(1)
     put(ring, 0, 0, pattern(0))
-    for _ in range(20):
+    for _ in range(100):
         take(ring, 0)
-    for n in range(1, LATE_RUN):
-        assert put(ring, 0, n * FRAME, pattern(n * FRAME)).late
-    written = put(ring, 0, LATE_RUN * FRAME, pattern(LATE_RUN * FRAME), lead=FRAME)
-    assert written.restart
-    assert take(ring, 0)[1] == [True, True]
-    assert take(ring, 0) == (pattern(LATE_RUN * FRAME), [False, False])
+    for n in range(1, 100):
+        written = put(ring, 0, n * FRAME, pattern(n * FRAME))
+        assert written.late
+        assert not written.restart
+
+
+def test_a_flood_ahead_is_no_backlog() -> None:
+    """Twice the ring at once: what does not fit restarts the stream, and what waited is dropped rather than queued."""
+    ring = JitterRing(1)
+    for n in range(2 * RING // FRAME):
+        put(ring, 0, n * FRAME, pattern(n * FRAME), lead=FRAME)
+        assert ring.newest[0] - ring.cursor[0] <= AHEAD + FRAME
+    waiting = int(ring.newest[0] - ring.cursor[0]) // FRAME
+    heard = [take(ring, 0) for _ in range(waiting)]
+    whole = [frame for frame, missing in heard if missing == [False, False]]
+    last = 2 * RING // FRAME - 1
+    assert whole == [pattern(n * FRAME) for n in range(last - len(whole) + 1, last + 1)]
 
 
 def test_a_jump_of_the_senders_clock_never_plays_old_audio() -> None:

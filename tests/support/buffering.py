@@ -67,13 +67,19 @@ def play(network: Schedule, speaking: Callable[[int], bool], packet: int = FRAME
     trace = []
     now = arrivals[0]
     cursor: int | None = None
+    moved = 0  # of the stream, by restarts
     while now <= arrivals[-1]:
         while upto < len(arrivals) and arrivals[upto] <= now:
-            position = numbers[upto] * packet
-            at = np.array([arrivals[upto]])
-            delay.observe(ROW, at, np.array([position]), np.array([packet]))
+            position = numbers[upto] * packet + moved
+            at, length = np.array([arrivals[upto]]), np.array([packet])
+            lost = delay.observe(ROW, at, np.array([position]), length)
             if cursor is None:
                 cursor = position - int(delay.target[0])
+            if lost is not None:
+                placed = -(-max(cursor + int(delay.target[0]), newest) // BLOCK) * BLOCK
+                moved, position = moved + placed - position, placed
+                delay.reset_base(ROW)
+                delay.observe(ROW, at, np.array([position]), length)
             here.update(range(position // BLOCK, (position + packet) // BLOCK))
             arrived.setdefault(position, arrivals[upto])
             newest = max(newest, position + packet)
@@ -110,7 +116,7 @@ def play(network: Schedule, speaking: Callable[[int], bool], packet: int = FRAME
                         advance += max(min(off, SEAM_MOST), -SEAM_MOST)
                         audible += off != 0 and not quiet
                         inaudible += off != 0 and quiet
-            first = -(-cursor // packet) * packet
+            first = -(-(cursor - moved) // packet) * packet + moved
             if first < cursor + FRAME and first in arrived:
                 waits.append(now + (first - cursor) * 125_000 - arrived[first])
             present = int(delay.present(ROW, now, np.array([cursor]))[0])
