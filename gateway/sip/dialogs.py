@@ -64,7 +64,7 @@ TIMEOUT_CODES: Final = (408, 504)
 class Dialog(Struct, eq=False):
     """One INVITE dialog. local_sdp: our last description; pending_sdp: ours that the stack is to send next.
 
-    offered: their INVITE carried an offer. intent: what we asked for, "", "rejected" or "local". told: the
+    offered: their INVITE carried an offer. intent: why we end it, "" while we do not. told: the
     controller knows of it, so it must learn of its end. sent: names of our headers that the stack repeats in
     each further response of the transaction.
     """
@@ -86,7 +86,7 @@ class Dialog(Struct, eq=False):
             return None
         action, self.state = step
         if action in (Action.CLOSE, Action.DECLINE):
-            self.intent = "local"
+            self.intent = self.intent or "local"
         elif action is Action.REFUSE and self.state is State.INVITED:
             self.intent = "rejected"
         return action

@@ -45,7 +45,7 @@ LOG_LINES_PER_S: Final = 20
 COUNTERS: Final = (
     *("invites", "rung", "accepted", "rejected", "confirmed", "ended", "cancelled", "dialled"),
     *("reinvites", "updates", "infos", "refers", "late_commands", "stack_errors", "callback_faults"),
-    *("log_lines", "log_dropped", "events_dropped", "refused", "options", "not_allowed"),
+    *("log_lines", "log_dropped", "events_dropped", "refused", "options", "not_allowed", "no_dialog"),
     *(f"refused_{defect.label}" for defect in headers.Defect),
 )
 
@@ -152,8 +152,8 @@ class Process:
         now = self._clock()
         for call in list(self._calls.values()):
             if call.dialog.state is State.DIALLING and call.deadline_s < now:
-                self._execute(call, events.Hangup(call.dialog.id, "no answer"))
                 call.dialog.intent = "timeout"
+                self._execute(call, events.Hangup(call.dialog.id, "no answer"))
 
     def after_poll(self) -> None:
         """Look at the INVITEs that arrived, unless they are over already."""

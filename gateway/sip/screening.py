@@ -41,12 +41,12 @@ class Door:
 
     def judge(self, request: Request) -> tuple[Verdict, tuple[str, ...]]:
         """The verdict, and the names of the counters that it moves."""
-        if request.claims_dialog:
-            if request.method == "OPTIONS" and request.in_dialog:
-                return self._options(), ("options",)
-            return LET_IN, ()  # the stack answers 481 when there is no such dialog (§12.2.2)
         if request.method in ("CANCEL", "ACK"):
             return LET_IN, ()
+        if request.claims_dialog and not request.in_dialog:  # §12.2.2
+            return Verdict(481), ("no_dialog",)
+        if request.claims_dialog:
+            return (self._options(), ("options",)) if request.method == "OPTIONS" else (LET_IN, ())
         if request.method not in ("INVITE", "OPTIONS"):  # §8.2.1
             return Verdict(405, headers={"Allow": ALLOW}), ("not_allowed",)
         try:

@@ -40,7 +40,6 @@ def test_options_follow_readiness(door):
 def test_options_inside_a_dialog(door):
     door.ready = True
     assert door.judge(request("OPTIONS", claims=True, ours=True))[0].code == 200
-    assert door.judge(request("OPTIONS", claims=True, ours=False))[0] is LET_IN
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "SUBSCRIBE", "MESSAGE", "PUBLISH", "REFER", "NOTIFY", "BYE", "FOO"])
@@ -51,8 +50,14 @@ def test_other_methods_outside_a_dialog(door, method):
 
 
 @pytest.mark.parametrize("method", ["BYE", "INVITE", "UPDATE", "INFO", "REFER", "FOO"])
-def test_what_claims_a_dialog_is_the_stacks(door, method):
-    assert door.judge(request(method, claims=True))[0] is LET_IN
+def test_what_is_in_a_dialog_is_the_stacks(door, method):
+    assert door.judge(request(method, claims=True, ours=True))[0] is LET_IN
+
+
+@pytest.mark.parametrize("method", ["BYE", "INVITE", "OPTIONS", "FOO"])
+def test_a_dialog_that_is_not_ours(door, method):
+    verdict, counters = door.judge(request(method, claims=True, ours=False))
+    assert (verdict.code, counters) == (481, ("no_dialog",))
 
 
 @pytest.mark.parametrize("method", ["CANCEL", "ACK"])
