@@ -34,9 +34,9 @@ exten => _speak-.,1,Answer()
  same => n,Playback({SPOOL}/speech)
  same => n,Wait(5)
  same => n,Hangup()
-; says nothing
-exten => _listen-.,1,Answer()
- same => n,MixMonitor({SPOOL}/${{EXTEN:7}}.wav,r({SPOOL}/${{EXTEN:7}}-heard.wav)t({SPOOL}/${{EXTEN:7}}-said.wav))
+; says nothing (an n in a pattern would stand for a digit)
+exten => _quiet-.,1,Answer()
+ same => n,MixMonitor({SPOOL}/${{EXTEN:6}}.wav,r({SPOOL}/${{EXTEN:6}}-heard.wav)t({SPOOL}/${{EXTEN:6}}-said.wav))
  same => n,Wait(11)
  same => n,Hangup()
 """
@@ -120,14 +120,17 @@ class Asterisk:
     def reachable(self, timeout_s: float = 20.0) -> bool:
         """Whether the gateway has answered Asterisk's OPTIONS."""
         available = re.compile(r"glotgate/sip\S+\s+\S+\s+Avail")
-        return self._until(lambda: available.search(self.cli("pjsip show contacts")) is not None, timeout_s)
+        return self.until(lambda: available.search(self.cli("pjsip show contacts")) is not None, timeout_s)
 
-    def idle(self, timeout_s: float) -> bool:
-        """Wait until no channel is left."""
-        return self._until(lambda: "0 active channels" in self.cli("core show channels count"), timeout_s)
+    def finished(self, name: str, timeout_s: float = 30.0) -> bool:
+        """Wait until the recording of that name was begun and no channel is left."""
+        return self.until(lambda: (self.spool / f"{name}-heard.wav").exists(), timeout_s) and self.until(
+            lambda: "0 active channels" in self.cli("core show channels count"), timeout_s
+        )
 
     @staticmethod
-    def _until(true: Callable[[], bool], timeout_s: float) -> bool:
+    def until(true: Callable[[], bool], timeout_s: float) -> bool:
+        """Ask until it is true; False when it was not in time."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             if true():
