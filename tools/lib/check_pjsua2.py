@@ -30,6 +30,8 @@ def running_faults() -> list[str]:
     version = endpoint.libVersion()
     if (version.major, version.minor) < OLDEST:
         found.append(f"it is {version.full}, older than {'.'.join(map(str, OLDEST))}")
+    if not hasattr(pjsua2, "RequestGate"):
+        found.append("it has no RequestGate: each INVITE of a scanner would become a call")
     config = pjsua2.EpConfig()
     if config.uaConfig.maxCalls < CALLS:
         found.append(f"it takes {config.uaConfig.maxCalls} calls, not {CALLS}")

@@ -22,3 +22,6 @@
 
 /* More than 64 a=crypto lines overflow an array on the stack; with this cap the parser refuses them first. */
 #define PJMEDIA_MAX_SDP_ATTR        60
+
+/* An answer keeps comfort noise beside the codec: without this, only the first format of each kind stays. */
+#define PJMEDIA_SDP_NEG_ANSWER_MULTIPLE_CODECS      1
