@@ -155,10 +155,17 @@ def settle(connection: Connection, number: int, now: float, outcome: Outcome) ->
     )
 
 
-def secret_of(connection: Connection, organization_id: str) -> str | None:
-    return connection.execute(
-        select(organizations.c.webhook_secret).where(organizations.c.id == organization_id)
-    ).scalar()
+def release(connection: Connection, numbers: list[int]) -> None:
+    """Give claimed deliveries back, with no attempt counted."""
+    connection.execute(update(deliveries).where(deliveries.c.number.in_(numbers)).values(claimed_until=0.0))
+
+
+def secrets_of(connection: Connection, organization_ids: set[str]) -> dict[str, str]:
+    """The webhook secrets of those organizations that have one of their own."""
+    query = select(organizations.c.id, organizations.c.webhook_secret).where(
+        organizations.c.id.in_(sorted(organization_ids)), organizations.c.webhook_secret.is_not(None)
+    )
+    return {row.id: row.webhook_secret for row in connection.execute(query)}
 
 
 def list_deliveries(

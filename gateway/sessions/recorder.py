@@ -29,6 +29,8 @@ _STEP: Final = RATE // 100
 #: A sender is never this far from its own timestamps unless it has begun to count anew.
 _LOST: Final = 120 * RATE
 _EARLY: Final = RATE // 4
+#: Samples of one block: after an outage there may be an hour of silence to write.
+_PIECE: Final = 60 * RATE
 #: What may lie ahead of the clock: a listener's queue, a sender faster than real time.
 _AHEAD: Final = 300 * RATE
 
@@ -99,7 +101,7 @@ class Recorder:
 
     def position(self, now: float) -> int:
         """Now, in samples since the beginning."""
-        return max(0, int((now - self.started_at) * RATE))
+        return max(0, round((now - self.started_at) * RATE))
 
     def heard(self, speaker: str, timestamp_ms: int, octets: bytes, now: float) -> None:
         """What a party said."""
@@ -142,10 +144,10 @@ class Recorder:
             party.offset = None
 
     def take(self, now: float, *, final: bool = False) -> Block:
-        """What can be written now; final: up to now, all tracks of the same length."""
+        """What can be written now, a minute at most; final: up to now, all tracks of the same length."""
         until = self.position(now) - (0 if final else _LAG)
         late, self._late = self._late, []
-        count = until - self.written
+        count = min(until - self.written, _PIECE)
         if count <= 0:
             return Block(b"", late)
         frames = np.empty((count, CHANNELS), np.uint8)
@@ -156,7 +158,7 @@ class Recorder:
             frames[:, channel] = _mixed(takes, count)
         for channel, track in self._translations.items():
             frames[:, channel] = np.frombuffer(track.take(count), np.uint8)
-        self.written = until
+        self.written += count
         return Block(frames.tobytes(), late)
 
     def _place(self, party: _Speaker, arrival: int, stamp: int) -> int:

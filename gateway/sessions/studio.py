@@ -125,10 +125,13 @@ class Studio:
             self.start(session_id, started_at)
             take = self._takes[session_id]
             take.recorder.started_at = self._clock() - take.recorder.written / RATE  # nothing to add
-        block = take.recorder.take(self._clock(), final=True)
-        lines = _taken(take.lines)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._write, [(take, block, lines)])
+        now, more = self._clock(), True
+        while more:
+            block = take.recorder.take(now, final=True)
+            more = bool(block.octets) and take.failed is None
+            work = [(take, block, _taken(take.lines))]
+            await loop.run_in_executor(self._writer, self._write, work)
         del self._takes[session_id]
         return await loop.run_in_executor(self._writer, self._complete, take)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from gateway.sessions import deliveries
@@ -141,21 +142,22 @@ class Dispatcher:
         if room <= 0:
             return 0
         spared = frozenset(url for url, circuit in self._circuits.items() if not circuit.admits(now))
-        taken = await self._database.run(deliveries.claim, now, room, spared)
-        begun = 0
+        taken, secrets = await self._database.run(_claim, now, room, spared)
+        surplus = []
         for delivery in taken:
             circuit = self._circuits.setdefault(delivery.url, Circuit())
             if not circuit.admits(now):
-                # More than one of its deliveries was claimed at once: back, with no attempt counted.
-                await self._settle(delivery, "pending", delivery.attempts, now, delivery.last_result or "")
+                surplus.append(delivery.number)  # more for one endpoint than it is to get at once
                 continue
             circuit.busy += 1
-            task = asyncio.create_task(self._deliver(delivery, circuit))
+            secret = secrets.get(delivery.organization_id, self._secret)
+            task = asyncio.create_task(self._deliver(delivery, circuit, secret))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            begun += 1
+        if surplus:
+            await self._database.run(deliveries.release, surplus)
         self._forget_idle(now)
-        return begun
+        return len(taken) - len(surplus)
 
     async def close(self, patience_s: float) -> None:
         """Wait for what is under way; what is not done by then is sent again by the next process."""
@@ -165,12 +167,10 @@ class Dispatcher:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-    async def _deliver(self, delivery: Delivery, circuit: Circuit) -> None:
+    async def _deliver(self, delivery: Delivery, circuit: Circuit, secret: str | None) -> None:
         body = delivery.body.encode()
         try:
-            own = await self._database.run(deliveries.secret_of, delivery.organization_id)
-            headers = self._headers(delivery, body, own or self._secret)
-            answer = await self._post(delivery.url, body, headers)
+            answer = await self._post(delivery.url, body, self._headers(delivery, body, secret))
         finally:
             circuit.busy -= 1
         now = self._clock()
@@ -212,3 +212,10 @@ class Dispatcher:
         for url, circuit in tuple(self._circuits.items()):
             if not circuit.busy and (not circuit.failures or now - circuit.open_until > 3600):
                 del self._circuits[url]
+
+
+def _claim(
+    connection: Connection, now: float, limit: int, spared: frozenset[str]
+) -> tuple[list[Delivery], dict[str, str]]:
+    taken = deliveries.claim(connection, now, limit, spared)
+    return taken, deliveries.secrets_of(connection, {one.organization_id for one in taken})

@@ -56,7 +56,7 @@ def server(folder: Path) -> Iterator[Server]:
     data = folder / "data"
     try:
         _call(prefix, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
-        settings = f"-k {socket} -h '' -c fsync=on -c max_connections=200"
+        settings = f"-k {socket} -h '' -c fsync=off -c synchronous_commit=off -c max_connections=200"
         _call(prefix, programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", settings, "start")
         try:
             yield Server(socket)
