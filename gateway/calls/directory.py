@@ -11,6 +11,7 @@ import uuid
 from typing import Any, Final, NamedTuple
 
 import httpx
+import msgspec
 
 from gateway.config import Config
 from gateway.errors import Fault, GatewayError, LocalFault, PeerFault
@@ -90,14 +91,14 @@ class Directory:
     ) -> dict[str, Any]:
         try:
             response = await self._client.request(method, path, json=body, headers=headers)
-        except httpx.TransportError as error:  # refused, reset, timed out, no free connection, bad TLS
+        except httpx.HTTPError as error:  # refused, reset, timed out, no free connection, bad TLS, bad gzip
             message = f"the session service does not answer ({type(error).__name__})"
             raise LocalFault(Fault.SERVICE_UNAVAILABLE, message) from None
         if len(response.content) > MAX_ANSWER:
             raise _nonsense("too long an answer")
         try:
-            answer = response.json()
-        except ValueError:
+            answer = msgspec.json.decode(response.content)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             answer = None
         if response.is_success:
             if not isinstance(answer, dict):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,7 +101,13 @@ def test_it_rings_and_asks() -> None:
     assert story.tell(inputs.Resolved("sess_1")) == [do.OpenLeg(0), do.Join()]
 
 
-@pytest.mark.parametrize("events", itertools.permutations([inputs.LegOpened(PORT), inputs.StreamReady("customer")]))
+@pytest.mark.parametrize(
+    "events",
+    [
+        (inputs.LegOpened(PORT), inputs.StreamReady("customer")),
+        (inputs.StreamReady("customer"), inputs.LegOpened(PORT)),
+    ],
+)
 def test_it_is_answered_when_leg_and_stream_are_ready_in_either_order(events: tuple[inputs.Input, ...]) -> None:
     story = preparing()
     assert story.tell(events[0]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gateway.calls.media import LegMedia, configure
@@ -75,12 +76,7 @@ def test_keys_are_handed_on_and_not_shown() -> None:
     leg.use_port(16400)
     settled = leg.answer(OFFER)
     keys = Keys("AES_CM_128_HMAC_SHA1_80", b"r" * 30, b"s" * 30)
-    command = configure(
-        Leg(0, 1, 16400),
-        type(settled)(**{n: getattr(settled, n) for n in settled.__struct_fields__} | {"keys": keys}),
-        "off",
-        "c",
-    )
+    command = configure(Leg(0, 1, 16400), msgspec.structs.replace(settled, keys=keys), "off", "c")
     assert command.srtp is not None
     assert (command.srtp.receive_key, command.srtp.send_key) == (b"r" * 30, b"s" * 30)
     assert "rrr" not in repr(command)
