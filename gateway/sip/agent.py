@@ -2,8 +2,8 @@
 
 pjsua2 signals and does not carry media: its media transport is the loop transport, which opens no
 socket, and every SDP that leaves is the listener's. It runs without threads of its own. Its callbacks
-only pass on what happened (`stack.Listener`); a Call object is kept until its last callback is over and
-deleted on this thread, after the poll. What a message may be, what a command means and what an SDP says
+only pass on what happened (`stack.Listener`); a Call object is kept until its last callback and deleted
+in it. What a message may be, what a command means and what an SDP says
 is decided elsewhere: here is only how pjsua2 is told.
 """
 
@@ -137,10 +137,11 @@ class Call(pj.Call):  # type: ignore[misc]
     def onCallState(self, prm: Any) -> None:
         info = self.getInfo()
         phase = PHASES.get(info.state)
-        if phase is Phase.OVER:
-            self.agent.release(self)
         if phase:
-            self.listener.progressed(self, Progress(phase, info.lastStatusCode, info.lastReason, _raw(prm.e)))
+            progress = Progress(phase, info.lastStatusCode, info.lastReason, _raw(prm.e))
+            if phase is Phase.OVER:
+                self.agent.release(self)
+            self.listener.progressed(self, progress)
 
     @guarded
     def onCallSdpCreated(self, prm: Any) -> None:
@@ -185,7 +186,6 @@ class Agent:
         self.account: Account
         self._endpoint = pj.Endpoint()
         self._live: set[Call] = set()
-        self._released: list[Call] = []
         self._descriptors: set[int] = set()
         self._gate = Gate(listener) if hasattr(pj, "RequestGate") else None
 
@@ -237,7 +237,6 @@ class Agent:
 
     def poll(self, timeout_ms: int) -> None:
         self._endpoint.libHandleEvents(timeout_ms)
-        self._released.clear()
 
     @checked
     def dial(self, dialog: Dialog, uri: str, headers: dict[str, str]) -> Call:
@@ -252,7 +251,6 @@ class Agent:
     @checked
     def stop(self) -> None:
         self._live.clear()
-        self._released.clear()
         self._endpoint.libDestroy(pj.PJSUA_DESTROY_NO_NETWORK)
 
     def hold(self, call: Call) -> None:
@@ -260,9 +258,13 @@ class Agent:
         self._live.add(call)
 
     def release(self, call: Call) -> None:
-        """Let go of a call that is over; it is deleted after the poll, outside its callback."""
+        """Delete the C++ half of a call that is over, within its last callback, which pjsua2 allows.
+
+        Later would be too late: its destructor hangs up whatever call has the same number, and pjsua may give
+        that number to the next INVITE of the same poll.
+        """
         self._live.discard(call)
-        self._released.append(call)
+        pj.Call.__swig_destroy__(call)
 
 
 def _account_config(host: str) -> Any:

@@ -81,7 +81,7 @@ class Process:
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._next_dialog = 1
         self._stopping = False
-        self._log_window = (0, 0)
+        self._said: dict[str, tuple[int, int]] = {}
 
     def run(self, stack: Stack) -> None:
         """Start the stack, tell `AgentReady`, and work until told to stop. Raises StackError."""
@@ -139,7 +139,6 @@ class Process:
 
     def _farewell(self) -> None:
         """BYE to everybody, and a moment for the answers."""
-        self._stopping = False
         for call in list(self._calls.values()):
             self._execute(call, events.Hangup(call.dialog.id, "gateway stopping"))
         end = self._clock() + FAREWELL_S
@@ -170,9 +169,8 @@ class Process:
         verdict, counters = self._door.judge(request)
         for name in counters:
             self._count(name)
-        if verdict.code:
-            self._log({"level": "debug", "event": "sip_answered_at_the_door", "method": request.method[:20],
-                       "source": request.source, "code": verdict.code})  # fmt: skip
+        if verdict.code not in (0, 200):
+            self._say("debug", "sip_refused_at_the_door", source=request.source, code=verdict.code, why=counters[-1:])
         return verdict
 
     def invited(self, call: StackCall, raw: str, source: str) -> None:
@@ -244,15 +242,16 @@ class Process:
         """INFO, and the response to an offer of ours within the dialog."""
         dialog = call.dialog
         if raw.startswith("INFO "):
-            message = headers.split(headers.printable(raw))
             self._count("infos")
-            self._send(events.InfoReceived(dialog.id, message.get("content-type") or "", message.body))
+            with suppress(Refused):
+                message = headers.split(headers.printable(raw))
+                self._send(events.InfoReceived(dialog.id, message.get("content-type") or "", message.body))
         elif dialog.sip_call_id in self._asking and raw.startswith("SIP/2.0 "):
-            message = headers.split(headers.printable(raw))
-            code = int(message.start[8:11])
-            if code >= 200 and (message.get("cseq") or "").endswith("INVITE"):
+            code = int(raw[8:11]) if raw[8:11].isdigit() else 0
+            if code >= 200 and headers.value_of(raw, "cseq").endswith("INVITE"):
                 self._asking.pop(dialog.sip_call_id, None)
-                self._send(events.Answered(dialog.id, code, message.start[12:], headers.sdp_of(raw)))
+                words = headers.printable(raw).partition("\n")[0].strip()[12:]
+                self._send(events.Answered(dialog.id, code, words, headers.sdp_of(raw)))
 
     def referred(self, call: StackCall, target: str) -> None:
         self._count("refers")
@@ -260,17 +259,11 @@ class Process:
 
     def logged(self, level: int, text: str) -> None:
         self._count("log_lines")
-        second, lines = self._log_window
-        now = int(self._clock())
-        self._log_window = (now, lines + 1 if second == now else 1)
-        if self._log_window[1] > LOG_LINES_PER_S:
-            self._count("log_dropped")
-            return
-        self._log({"level": "warning" if level <= 1 else "info", "event": "sip_stack", "text": text})
+        self._say("warning" if level <= 1 else "info", "sip_stack", text=text)
 
     def faulted(self, where: str, error: Exception) -> None:
         self._count("callback_faults")
-        self._log({"level": "error", "event": "sip_callback_fault", "callback": where, "error": repr(error)})
+        self._say("error", "sip_callback_fault", callback=where, error=repr(error))
 
     # INVITEs
 
@@ -284,7 +277,7 @@ class Process:
             seen = self._door.look(raw)
         except Refused as error:
             self._refuse(error.defect)
-            self._log({"level": "info", "event": "invite_refused", "source": source, "reason": str(error)})
+            self._say("info", "sip_invite_refused", source=source, reason=str(error))
             refusal = refuse(error)
             self._execute(call, events.Reject(dialog.id, refusal.code, refusal.reason, refusal.headers))
             return
@@ -393,5 +386,14 @@ class Process:
 
     def _stack_error(self, dialog: Dialog, error: StackError) -> None:
         self._count("stack_errors")
-        line = {"level": "warning", "event": "sip_stack_error", "sip_call_id": dialog.sip_call_id, "error": str(error)}
-        self._log(line)
+        self._say("warning", "sip_stack_error", sip_call_id=dialog.sip_call_id, error=str(error))
+
+    def _say(self, level: str, event: str, **fields: Any) -> None:
+        """A log line, at most so many a second of each kind: strangers must not fill the disk."""
+        now = int(self._clock())
+        second, lines = self._said.get(event, (now, 0))
+        self._said[event] = (now, lines + 1 if second == now else 1)
+        if self._said[event][1] > LOG_LINES_PER_S:
+            self._count("log_dropped")
+        else:
+            self._log({"level": level, "event": event, **fields})

@@ -9,6 +9,7 @@ import pytest
 from gateway.channel import PeerGone
 from gateway.sip import events, negotiation, sdp
 from gateway.sip.negotiation import KEY_BYTES, Terms
+from gateway.sip.process import SPARE_CALLS
 from tests.support.sip import OFFER, PATIENCE_S, Peer, sip_process
 
 KEY = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20\r\n"
@@ -450,6 +451,32 @@ def test_many_calls_leave_nothing_behind(agent):
         call.bye()
         call.peer.close()
     agent.expect(events.AgentCounters, lambda e: e.dialogs == 0 and e.counters["ended"] >= 20)
+
+
+def test_a_slot_that_is_reused_at_once_belongs_to_the_new_call(tmp_path):
+    """pjsua numbers its calls; the end of the last owner of a number must not touch the next one."""
+    with sip_process(tmp_path / "log", capacity=1) as agent:
+        ringing = [Peer(agent.port) for _ in range(1 * 5 // 4 + SPARE_CALLS - 1)]
+        for peer in ringing:
+            peer.send(peer.request("INVITE", OFFER))
+            agent.expect(events.Invited)
+        call = Established(agent, Peer(agent.port))
+        for _ in range(20):
+            peer = Peer(agent.port)
+            invite = peer.request("INVITE", OFFER)
+            call.peer.send(call.peer.request("BYE"))
+            peer.send(invite)  # in the same poll, as near as two datagrams come
+            invited = agent.expect(events.Invited)
+            agent.send(events.Accept(invited.dialog, answer(OFFER).sdp))
+            peer.expect("200")
+            peer.send(peer.request("ACK"))
+            agent.expect(events.Acknowledged, lambda e, dialog=invited.dialog: e.dialog == dialog)
+            call.peer.close()
+            call.peer = peer
+        for peer in [*ringing, call.peer]:
+            peer.close()
+        agent.send(events.Shutdown())
+        assert agent.child.wait(PATIENCE_S) == 0
 
 
 def test_no_callback_has_failed(agent):

@@ -145,7 +145,7 @@ def test_a_bad_invite_is_refused_without_asking(rig):
     assert rig.told(events.Invited) == []
     counters = rig.counters()
     assert (counters["refused"], counters["refused_bad_sdp"], counters["rejected"]) == (1, 1, 1)
-    assert rig.logs[-1]["event"] == "invite_refused"
+    assert rig.logs[-1]["event"] == "sip_invite_refused"
 
 
 def test_a_call_from_invite_to_bye(rig):
@@ -284,6 +284,20 @@ def test_info(rig):
     raw = invite("Signal=5\r\nDuration=160\r\n", content_type="application/dtmf-relay").replace("INVITE", "INFO")
     rig.process.heard(call, raw)
     assert rig.told() == [events.InfoReceived(1, "application/dtmf-relay", "Signal=5\nDuration=160\n")]
+
+
+def test_messages_within_a_dialog_may_be_nonsense(rig):
+    call = rig.confirmed()
+    rig.process.description(call, answering=False)
+    for raw in (
+        "INFO x\r\nno colon\r\n\r\n",
+        "SIP/2.0 abc\r\n\r\n",
+        "SIP/2.0 200\r\nno colon\r\n\r\n",
+        "INFO ",
+        "SIP/2.0 ",
+    ):
+        rig.process.heard(call, raw)
+    assert [type(told) for told in rig.told()] == [events.InfoReceived]
 
 
 def test_refer_both_ways(rig):
