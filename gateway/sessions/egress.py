@@ -89,7 +89,7 @@ class HttpPost:
             async with asyncio.timeout(TIMEOUT_S):
                 addresses = await self._guard.addresses(url, self._resolve)
                 return await self._send(url, addresses[0], body, headers)
-        except (PermissionError, ValueError) as error:
+        except (PermissionError, ValueError, httpx.InvalidURL) as error:
             return Answer(None, str(error), refused=True)
         except (OSError, httpx.HTTPError, TimeoutError) as error:
             return Answer(None, f"{type(error).__name__}: {error}".strip(": "))

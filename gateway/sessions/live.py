@@ -138,7 +138,8 @@ class LiveSession:
         else:
             # The last one: its speakers may come back with a new connection, and nobody hears anyhow.
             self._step(Event.DETACHED, now)
-        self._observer.streams(self, len(self.peers))
+        if not self.has_ended:
+            self._observer.streams(self, len(self.peers))
 
     def receive(self, peer: Peer, text: bytes | memoryview, now: float) -> None:
         """One text message of a stream."""

@@ -39,6 +39,16 @@ def test_numbers(number: str) -> None:
     assert valid(routing={"phone_number": number})
 
 
-@pytest.mark.parametrize("url", ["https://a.example/x?y=1", "http://127.0.0.1:8080", "https://[::1]/"])
+@pytest.mark.parametrize("url", ["https://a.example/x?y=1", "http://127.0.0.1:65535", "http://a-b.c#x"])
 def test_urls(url: str) -> None:
     assert valid(webhook_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://a", "https://", "https://a b", "https://user@host/", "https://[::1]/", "https://a:0", "https://a:65536",
+     "https://-a/", "https://a/\n", "https://a\\@b/", "javascript:x"],
+)  # fmt: skip
+def test_no_urls(url: str) -> None:
+    with pytest.raises(ValidationError):
+        valid(webhook_url=url)
