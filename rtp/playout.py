@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from rtp import g711
+from rtp import g711, timescale
+from rtp.backlog import Backlog
 from rtp.plane import DOWNLINK_BYTES, FRAME, Plane
 from rtp.windows import windows
 
@@ -28,6 +29,11 @@ FADE: Final = 40  #: samples of 5 ms
 GAP_FRAMES: Final = 50
 
 IDLE, FILLING, PLAYING, GAP = range(4)
+
+#: Frames between two that are shortened to work off a backlog: it bounds the change of speed.
+TRIM_FRAMES: Final = 3
+#: Peak of a pause, int16: any seam will do there.
+QUIET: Final = 250
 
 _OFFSETS = np.arange(FRAME, dtype=np.int64)
 _RAMP = (np.arange(FADE, dtype=np.float32) + 0.5) / FADE  # 0 → 1
@@ -44,6 +50,8 @@ class Playout:
         self._windows = windows(self._flat, FRAME)
         self._lead = lead_ms * 8
         self._lead_frames = -(-lead_ms // 20)
+        self.backlog = Backlog(n, self._lead)
+        self._trimmed = np.zeros(n, np.int32)  # frames since one was shortened
         self.state = np.zeros(n, np.uint8)
         self._waited = np.zeros(n, np.int32)  # frames spent filling, or in a gap
         self._gap = np.zeros(n, np.int32)  # frames of the gap that filling follows; 0: a new talkspurt
@@ -55,6 +63,7 @@ class Playout:
         self.state[rows] = IDLE
         self._waited[rows] = 0
         self._gap[rows] = 0
+        self.backlog.reset(rows)
         p = self._plane
         for column in (p.written, p.flush_to, p.talkspurt_end, p.consumed, p.flushed, p.dropped):
             column[rows] = 0
@@ -88,7 +97,10 @@ class Playout:
         silent = take == 0
         if np.count_nonzero(silent):
             frames[silent] = SILENCE
+        self.backlog.observe(rows, available + consumed, available)
         consumed += take
+        if np.count_nonzero(self.backlog.excess[rows]):
+            consumed += self._shorten(rows, frames, consumed - take, available, shaped)
         if flushing:
             self._flush(rows, np.flatnonzero(flush), consumed)
         plane.consumed[rows] = consumed.view(np.uint64)
@@ -136,6 +148,37 @@ class Playout:
         index = (consumed[across][:, None] + _OFFSETS) & (DOWNLINK_BYTES - 1)
         frames[across] = self._flat.take(index + base[across][:, None])
         return frames
+
+    def _shorten(
+        self,
+        rows: Rows,
+        frames: npt.NDArray[np.uint8],
+        consumed: npt.NDArray[np.int64],
+        available: npt.NDArray[np.int64],
+        shaped: Mask,
+    ) -> npt.NDArray[np.int64]:
+        """Play some frames of a real-time sender's backlog a pitch period short; returns by how much (k,).
+
+        frames (k, 160) are replaced. What is left out counts as played: it was heard, only faster.
+        """
+        self._trimmed[rows] += 1
+        fit = (self.backlog.excess[rows] >= timescale.LAG_MIN) & (available >= timescale.AHEAD) & ~shaped
+        which = np.flatnonzero(fit & (self._trimmed[rows] >= TRIM_FRAMES))
+        off = np.zeros(len(rows), np.int64)
+        if not len(which):
+            return off
+        row = rows[which]
+        index = (consumed[which][:, None] + np.arange(timescale.AHEAD)) & (DOWNLINK_BYTES - 1)
+        ahead = g711.MU_TO_LINEAR[self._flat.take(index + (row * DOWNLINK_BYTES)[:, None])]
+        most = np.minimum(self.backlog.excess[row], timescale.LAG_MAX)
+        quiet = np.abs(ahead).max(axis=1) < QUIET
+        linear, removed = timescale.compress(ahead, most, quiet)
+        done = np.flatnonzero(removed)
+        frames[which[done]] = g711.LINEAR_TO_MU[linear[done].view(np.uint16)]
+        self.backlog.worked_off(row, removed)
+        self._trimmed[row[done]] = 0
+        off[which] = removed
+        return off
 
     def _flush(self, rows: Rows, which: Rows, consumed: npt.NDArray[np.int64]) -> None:
         """audio.clear: what stands before `flush_to` and was not played is dropped, and counted exactly."""

@@ -178,3 +178,28 @@ def test_a_row_does_not_hear_its_neighbours(shared: Plane) -> None:
         own, _ = alone.render(np.array([0]))
         assert together[2].tobytes() == own[0].tobytes()
     os.close(fd)
+
+
+def test_the_backlog_of_a_real_time_sender_shrinks_by_itself_without_clicks(shared: Plane) -> None:
+    out = Playout(shared, 60)
+    tone = (8000 * np.sin(2 * np.pi * np.arange(400 * FRAME) / 80)).astype(np.int16)  # 100 Hz
+    coded = g711.LINEAR_TO_MU[tone.view(np.uint16)].tobytes()
+    write(shared, 0, coded[: 30 * FRAME])  # what a stall of 0.6 s owed
+    heard = []
+    for n in range(30, 400):
+        write(shared, 0, coded[n * FRAME : (n + 1) * FRAME])
+        heard.append(linear(frames(out, 0, 1)[0]))
+    queued_ms = int(shared.written[0] - shared.consumed[0]) / 8
+    assert queued_ms <= 60 + 20 + 20 + 20
+    sound = np.concatenate(heard)[FADE:]
+    steepest = np.abs(np.diff(tone.astype(int))).max()
+    assert np.abs(np.diff(sound)).max() < 2 * steepest
+    assert shared.dropped[0] == 0
+
+
+def test_a_sentence_sent_at_once_is_played_as_it_is(shared: Plane) -> None:
+    out = Playout(shared, 60)
+    speech = np.random.default_rng(2).integers(0, 255, 30000, np.uint8).tobytes()
+    write(shared, 0, speech)
+    heard = b"".join(frames(out, 0, 180))
+    assert heard[FADE:28000] == speech[FADE:28000]
