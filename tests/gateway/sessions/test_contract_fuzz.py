@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,16 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from gateway.config import Config
 from gateway.sessions import keys
 from gateway.sessions.database import Database
 from gateway.sessions.models import connections
 from tests.support import schemathesis_hooks
-
-_SERVE = """
-import json, sys
-from gateway.config import Config
-from gateway.sessions.server import run
-run(Config.model_validate(json.loads(sys.argv[1])), "internal", lambda rest, stream: print(rest, flush=True))
-"""
+from tests.support.session_process import ServiceProcess
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The service as a process of its own: its address and an API key."""
-    import json
-
     url = f"sqlite:///{tmp_path}/s.db"
     database = Database(url)
     database.upgrade()
@@ -46,25 +36,12 @@ def running(tmp_path: Path) -> Iterator[tuple[str, str]]:
     }  # fmt: skip
     database.call(lambda c: c.execute(insert(connections).values(connection)))
     database.close()
-    settings = {
-        "sessions": {
-            "bind": "127.0.0.1:0", "stream_bind": "127.0.0.1:0", "database": url, "data_dir": str(tmp_path),
-            "webhooks": {"allow_networks": ["0.0.0.0/0", "::/0"]},
-        }
-    }  # fmt: skip
-    Config.model_validate(settings)
-    process = subprocess.Popen([sys.executable, "-c", _SERVE, json.dumps(settings)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    lines = iter(process.stdout)
-    rest = next(line for line in lines if line.startswith("http")).strip()
-    drain = threading.Thread(target=lambda: list(lines), daemon=True)
-    drain.start()
+    everywhere = {"allow_networks": ["0.0.0.0/0", "::/0"]}
+    service = ServiceProcess(url, tmp_path, webhooks=everywhere)
     try:
-        yield rest, key
+        yield service.rest, key
     finally:
-        process.terminate()
-        assert process.wait(20) == 0
-        drain.join()
+        assert service.stop() == 0
 
 
 def test_the_service_is_what_its_document_says(running: tuple[str, str], tmp_path: Path) -> None:
