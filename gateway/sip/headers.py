@@ -51,7 +51,7 @@ COMPACT: Final = {
     "y": "identity",
 }
 
-_TOKEN = re.compile(r"^[A-Za-z0-9.!%*_+`'~-]{1,64}$")
+_TOKEN = re.compile(r"^[A-Za-z0-9.!%*_+`'~-]{1,256}$")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 

@@ -192,8 +192,9 @@ def _codecs(formats: list[str], section: _Section) -> tuple[Codec, ...]:
     types = [_number(value, 127, Refusal.BAD_PAYLOAD_TYPE) for value in formats]
     maps: dict[int, tuple[str, int, int]] = {}
     for value in section.attributes.get("rtpmap", []):
-        number, name, rate, channels = _rtpmap(value)
-        maps.setdefault(number, (name, rate, channels))
+        if "/" in value:  # without a clock rate it names no format (RFC 8866 §6.6)
+            number, name, rate, channels = _rtpmap(value)
+            maps.setdefault(number, (name, rate, channels))
     parameters: dict[int, str] = {}
     for value in section.attributes.get("fmtp", []):
         number_text, _, rest = value.partition(" ")

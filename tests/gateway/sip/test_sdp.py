@@ -73,6 +73,11 @@ def test_a_dynamic_number_without_a_map_is_no_codec():
     assert media("", "m=audio 4000 RTP/AVP 96 0").codecs == (Codec(0, "PCMU", 8000),)
 
 
+def test_a_map_without_a_clock_rate_means_nothing():
+    """RFC 4475's own messages have one, in a section that nobody takes."""
+    assert media("a=rtpmap:31 LPC\r\n", "m=video 3227 RTP/AVP 31").codecs == ()
+
+
 def test_a_static_number_may_be_mapped_to_something_else():
     assert media("a=rtpmap:0 opus/48000/2\r\n").codecs == (Codec(0, "OPUS", 48000, 2),)
 
@@ -141,7 +146,7 @@ REFUSED = [
     (Refusal.BAD_PORT, AUDIO.replace("4000", "1_000")),
     (Refusal.BAD_PAYLOAD_TYPE, AUDIO.replace("AVP 0", "AVP 128")),
     (Refusal.BAD_PAYLOAD_TYPE, AUDIO.replace("AVP 0", "AVP PCMU")),
-    (Refusal.BAD_RTPMAP, AUDIO + "a=rtpmap:97 PCMU\r\n"),
+    (Refusal.BAD_RTPMAP, AUDIO + "a=rtpmap:97 PCMU/\r\n"),
     (Refusal.BAD_RTPMAP, AUDIO + "a=rtpmap:x PCMU/8000\r\n"),
     (Refusal.BAD_RTPMAP, AUDIO + "a=rtpmap:97 L16/8000/99\r\n"),
     (Refusal.BAD_CLOCK_RATE, AUDIO + "a=rtpmap:97 PCMU/0\r\n"),
