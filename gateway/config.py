@@ -141,6 +141,7 @@ class Sip(Section):
     bind: tuple[SipBind, ...] = (SipBind(), SipBind(transport="tcp"))
     advertise: Host | None = None
     codecs: tuple[Codec, ...] = ("PCMU", "PCMA")
+    srtp: Literal["disabled", "optional", "mandatory"] = "disabled"
     max_message_kb: Annotated[int, Field(ge=2, le=64)] = 64
     retry_after_s: Annotated[int, Field(ge=1, le=3600)] = 5
 

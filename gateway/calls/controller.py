@@ -275,7 +275,8 @@ class Controller:
         stream = self._config.stream
         limits = Limits(stream.ready_timeout_s, self._config.media.no_rtp_timeout_s, self._config.sip.retry_after_s)
         address = self._advertise.towards(event.source)
-        media = LegMedia(address, self._config.sip.codecs, self._random.randrange(1, 1 << 62))
+        number = self._random.randrange(1, 1 << 62)
+        media = LegMedia(address, self._config.sip.codecs, number, srtp=self._config.sip.srtp)
         call = Call(media, event.sdp, limits, self._loop.time())
         runner = Runner(self, call, errand, self._log)
         refusal = self._refusal(errand.choice is None)
@@ -350,6 +351,7 @@ class Controller:
         self._turn = (self._turn + 1) % TURNS
         for runner in list(self._all.values())[self._turn :: TURNS]:
             runner.feed(inputs.Tick(self._last_packet(runner)))
+            reporting.diagnose(runner, self._plane, self.metrics)
         if self._turn == 0:
             self._each_second()
 

@@ -78,6 +78,7 @@ class Finished:
             unexpected=call.unexpected,
         )
         line = record.build(runner.identity, ending, runner.statistics)
+        line["audio_faults"] = [finding.cause for finding in runner.diagnosis.findings]
         if self._path is None:
             runner.log.info("call_over", record=line)
             return
@@ -87,6 +88,20 @@ class Finished:
         except OSError as error:
             self._metrics.records_failed.inc()
             runner.log.error("call_record_not_written", error=str(error), record=line)
+
+
+def diagnose(runner: Runner, plane: Plane, metrics: Metrics) -> None:
+    """A second of the call has passed: say what is wrong with its audio, once per cause."""
+    call, leg = runner.call, runner.leg
+    if leg is None or call.state is not State.ACTIVE:
+        return
+    row = plane.stats[leg.row]
+    if int(row["generation"]) != leg.generation:
+        return
+    finding = runner.diagnosis.look({name: float(row[name]) for name in row.dtype.names or ()}, held=call.held)
+    if finding is not None:
+        metrics.audio_faults[finding.cause].inc()
+        runner.log.warning(finding.kind, cause=finding.cause, detail=finding.detail)
 
 
 def describe(runners: Iterable[Runner], plane: Plane, now: float) -> list[dict[str, Any]]:
@@ -109,6 +124,7 @@ def _describe(runner: Runner, plane: Plane, now: float) -> dict[str, Any]:
         "held": call.held,
         "seconds": round(now - (call.started if call.answered is None else call.answered), 1),
         "codec": None if call.settled is None else call.settled.codec,
+        "faults": [finding._asdict() for finding in runner.diagnosis.findings],
         "media": None,
     }
     if runner.leg is not None:

@@ -15,6 +15,7 @@ from gateway.calls import actions as do
 from gateway.calls import inputs, record, routing
 from gateway.calls import media as sdp_media
 from gateway.calls.call import Call, State
+from gateway.calls.diagnosis import Diagnosis
 from gateway.calls.directory import SessionInfo
 from gateway.calls.dtmf import read_info
 from gateway.calls.session import LiveSession
@@ -88,6 +89,7 @@ class Runner:
         self.dialog = errand.dialog
         self.leg: Leg | None = None
         self.statistics: dict[str, float] = {}
+        self.diagnosis = Diagnosis()
         self.log = log.bind(call_id=identity.call_id, sip_call_id=identity.sip_call_id)
         self._choice = errand.choice
         self._asked = errand.speaker
@@ -161,6 +163,7 @@ class Runner:
             case control.RemoteChanged(address=address, port=port):
                 self.log.info("rtp_source_changed", address=address, port=port)
             case control.StrangerSeen(address=address, port=port):
+                self.diagnosis.stranger = f"{address}:{port}"
                 self.log.warning("rtp_stranger", address=address, port=port)
 
     def tell(self, message: messages.ClientMessage) -> None:

@@ -85,6 +85,7 @@ class LiveSession:
         self.mode = mode
         self.is_ready = False
         self._place = place
+        self._totals = place.totals
         self._end = end
         self._gone: Callable[[LiveSession], None] | None = gone
         self._members: dict[str, _Member] = {}
@@ -238,7 +239,7 @@ class LiveSession:
         if playouts is None:
             playouts = self._route(*key)
         payload = message.audio.payload
-        totals = self._place.totals
+        totals = self._totals
         totals.frames_received += 1
         totals.audio_received += len(payload)
         if not playouts:

@@ -1,0 +1,90 @@
+"""Why a call has no audio, or audio one way only: the likely cause, named while the call still runs.
+
+Theory of operation. Once a second a call's running statistics are compared with those of the second before. What
+should grow and does not (packets that were accepted), what should not grow and does (refused packets, by reason)
+and what was never there (anything but silence) name the cause. Two seconds in a row make a finding, so a lost
+second does not; a cause is found once per call.
+
+Owns the rules. Refuses to know where figures come from and who is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+#: Seconds in a row that show the same.
+CONFIRM: Final = 2
+#: Frames of digital silence since the first packet, without any other, that are no pause.
+SILENT_FRAMES: Final = 100
+
+_WATCHED: Final = (
+    "packets_received",
+    "packets_stranger",
+    "packets_bad_payload",
+    "packets_bad_auth",
+    "packets_refused",
+    "frames_up",
+    "frames_silent",
+)
+
+#: What to do about each cause, for the person who reads the log at night.
+ADVICE: Final = {
+    "no_packets": "nothing arrives: look at the firewall and at the address that our SDP names (media.advertise)",
+    "stranger": "packets come from another address than the SDP says: NAT; media.symmetric: auto or on follows it",
+    "bad_payload_type": "packets carry a payload type that was not negotiated",
+    "srtp_failures": "packets can not be decrypted: the keys of the two sides differ",
+    "only_silence": "packets arrive and hold nothing but digital silence: a muted or unconnected phone",
+    "icmp_refused": "the peer's host refuses our packets: wrong address in its SDP, or it has hung up",
+}
+
+
+class Finding(NamedTuple):
+    """kind: no_audio, one_way_audio. cause: a label of `ops.labels.AUDIO_FAULTS`. detail: in words."""
+
+    kind: str
+    cause: str
+    detail: str
+
+
+class Diagnosis:
+    """One call's. `stranger` is set by who hears of one."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.stranger = ""
+        self._before: dict[str, float] = {}
+        self._suspected = ""
+        self._seconds = 0
+
+    def look(self, statistics: Mapping[str, float], *, held: bool) -> Finding | None:
+        """A second has passed. statistics: `rtp.plane.STATS` by name. A cause that is new to the call, or None."""
+        now = {name: float(statistics[name]) for name in _WATCHED}
+        grown = {name: now[name] - self._before.get(name, 0.0) for name in _WATCHED}
+        first, self._before = not self._before, now
+        cause = "" if held or first else self._cause(now, grown)
+        self._seconds = self._seconds + 1 if cause and cause == self._suspected else 1
+        self._suspected = cause
+        if not cause or self._seconds < CONFIRM or any(f.cause == cause for f in self.findings):
+            return None
+        deaf = grown["packets_received"] == 0
+        kind = "no_audio" if deaf and grown["packets_refused"] else "one_way_audio"
+        where = f" ({self.stranger})" if cause == "stranger" and self.stranger else ""
+        finding = Finding(kind, cause, ADVICE[cause] + where)
+        self.findings.append(finding)
+        return finding
+
+    @staticmethod
+    def _cause(now: Mapping[str, float], grown: Mapping[str, float]) -> str:
+        if not grown["packets_received"]:
+            if grown["packets_bad_auth"]:
+                return "srtp_failures"
+            if grown["packets_bad_payload"]:
+                return "bad_payload_type"
+            if grown["packets_stranger"]:
+                return "stranger"
+            return "icmp_refused" if grown["packets_refused"] else "no_packets"
+        if grown["packets_refused"]:
+            return "icmp_refused"
+        only_silence = now["frames_up"] >= SILENT_FRAMES and now["frames_silent"] >= now["frames_up"]
+        return "only_silence" if only_silence else ""

@@ -1,0 +1,70 @@
+import pytest
+
+from gateway.calls.diagnosis import ADVICE, Diagnosis, Finding
+from gateway.ops.labels import AUDIO_FAULTS
+
+GOOD = {"packets_received": 50, "frames_up": 50}
+NAMES = (
+    "packets_received",
+    "packets_stranger",
+    "packets_bad_payload",
+    "packets_bad_auth",
+    "packets_refused",
+    "frames_up",
+    "frames_silent",
+)
+
+
+def watch(growth: dict[str, int], seconds: int = 4, held: bool = False, diagnosis: Diagnosis | None = None):
+    """What is found while these figures grow every second."""
+    diagnosis = diagnosis or Diagnosis()
+    total = dict.fromkeys(NAMES, 0)
+    found = []
+    for _ in range(seconds):
+        for name, count in growth.items():
+            total[name] += count
+        found.append(diagnosis.look(total, held=held))
+    return [f for f in found if f]
+
+
+def test_a_good_call_has_no_finding() -> None:
+    assert watch(GOOD, seconds=30) == []
+
+
+@pytest.mark.parametrize(
+    ("growth", "kind", "cause"),
+    [
+        ({}, "one_way_audio", "no_packets"),
+        ({"packets_stranger": 50}, "one_way_audio", "stranger"),
+        ({"packets_bad_payload": 50}, "one_way_audio", "bad_payload_type"),
+        ({"packets_bad_auth": 50}, "one_way_audio", "srtp_failures"),
+        ({"packets_refused": 50}, "no_audio", "icmp_refused"),
+        ({**GOOD, "packets_refused": 50}, "one_way_audio", "icmp_refused"),
+        ({**GOOD, "frames_silent": 50}, "one_way_audio", "only_silence"),
+    ],
+)
+def test_each_cause_is_named_within_three_seconds_and_once(growth: dict[str, int], kind: str, cause: str) -> None:
+    assert [(f.kind, f.cause) for f in watch(growth, seconds=3)] == [(kind, cause)]
+    assert len(watch(growth, seconds=60)) == 1
+
+
+def test_the_stranger_is_named() -> None:
+    diagnosis = Diagnosis()
+    diagnosis.stranger = "192.0.2.7:4000"
+    found = watch({"packets_stranger": 50}, diagnosis=diagnosis)
+    assert "192.0.2.7:4000" in found[0].detail
+
+
+def test_a_held_call_may_be_silent() -> None:
+    assert watch({}, seconds=20, held=True) == []
+
+
+def test_speech_after_silence_is_no_fault() -> None:
+    diagnosis = Diagnosis()
+    watch({**GOOD, "frames_silent": 49}, seconds=30, diagnosis=diagnosis)
+    assert diagnosis.findings == []
+
+
+def test_every_cause_has_its_advice_and_its_metric() -> None:
+    assert set(ADVICE) == set(AUDIO_FAULTS) - {"unknown"}
+    assert isinstance(Finding("no_audio", "no_packets", "x"), tuple)
