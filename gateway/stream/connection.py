@@ -69,6 +69,7 @@ class Connection(picows.WSListener):
         self._play = reader.connection_play
         self._config = config
         self._totals = totals
+        self._octets = 0  # received since the last `check`
         self._abandoned = False
         self._assembler = Assembler()
         self._final: Over | None = None
@@ -95,26 +96,26 @@ class Connection(picows.WSListener):
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         data = frame.get_payload_as_bytes()
-        self.liveness.heard = True  # type: ignore[union-attr]
-        if frame.fin and frame.msg_type is TEXT:
-            self._totals.octets_received += len(data)
-            message = decode(data)
-            if type(message) is PlayAudio:
-                self._play(message)
-            else:
-                self._other(message)
-        else:
+        self._octets += len(data)
+        if frame.msg_type is not TEXT or not frame.fin:
             self._unusual(frame, data)
+            return
+        message = decode(data)
+        if type(message) is PlayAudio:
+            self._play(message)
+        else:
+            self._other(message)
 
     def _unusual(self, frame: picows.WSFrame, data: bytes) -> None:
         """Control frames and fragments."""
+        if self.liveness is not None:
+            self.liveness.heard = True  # a pong may be empty
         kind = frame.msg_type
         if kind is picows.WSMsgType.CLOSE:
             self._closed_by_peer(int.from_bytes(data[:2], "big"))
         elif kind in _DATA:
             first = kind is not picows.WSMsgType.CONTINUATION
             whole = self._assembler.add(data, first=first, text=kind is TEXT, final=frame.fin)
-            self._totals.octets_received += len(data)
             if whole is not None:
                 message = decode(whole) if isinstance(whole, bytes) else whole
                 if isinstance(message, PlayAudio):
@@ -161,6 +162,9 @@ class Connection(picows.WSListener):
         """Call once a second: asks a silent peer, and cuts the connection to one that is not there."""
         if self.liveness is None or self.transport is None:
             return
+        if self._octets:
+            self._take_account()
+            self.liveness.heard = True
         verdict = self.liveness.check(now)
         if verdict is Verdict.PING:
             self.transport.send_ping()
@@ -187,7 +191,12 @@ class Connection(picows.WSListener):
             self.transport.disconnect(False)
         self._finish()
 
+    def _take_account(self) -> None:
+        self._totals.octets_received += self._octets
+        self._octets = 0
+
     def _finish(self) -> None:
+        self._take_account()
         if not self.ready.done():
             self.ready.set_exception(ConnectionResetError("closed before session.ready"))
             self.ready.exception()  # it may have no reader: then this is not a failure to be shouted about

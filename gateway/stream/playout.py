@@ -55,6 +55,7 @@ class Playout:
         self._written: int = self._consumed_view[row]
         self._written_view[row] = self._written
         self._start = self._written
+        self._room_to = self._written
         self._dropped_start: int = self._dropped_view[row]
         self._reported_played = 0
         self._reported_dropped = 0
@@ -80,19 +81,20 @@ class Playout:
 
     def append(self, audio: bytes) -> None:
         """Play this after all that came before. Never blocks; beyond the bound the policy drops."""
-        if not self.queue:
-            written = self._written
-            length = len(audio)
-            if length <= DOWNLINK_BYTES - written + self._consumed_view[self._row]:
-                at = written & _MASK
-                end = at + length
-                if end <= DOWNLINK_BYTES:
-                    self._ring[at:end] = audio
-                else:
-                    self._ring[at:] = audio[: DOWNLINK_BYTES - at]
-                    self._ring[: end - DOWNLINK_BYTES] = audio[DOWNLINK_BYTES - at :]
-                self._written = self._written_view[self._row] = written + length
-                return
+        written = self._written
+        end = written + len(audio)
+        # `_room_to` is the last known end of the free space: `consumed` is looked at only when it is reached.
+        if end > self._room_to:
+            self._room_to = self._consumed_view[self._row] + DOWNLINK_BYTES
+        if end <= self._room_to and not self.queue:
+            at = written & _MASK
+            if at + len(audio) <= DOWNLINK_BYTES:
+                self._ring[at : at + len(audio)] = audio
+            else:
+                self._ring[at:] = audio[: DOWNLINK_BYTES - at]
+                self._ring[: end & _MASK] = audio[DOWNLINK_BYTES - at :]
+            self._written = self._written_view[self._row] = end
+            return
         self._enqueue(audio)
 
     def mark(self, name: str) -> None:

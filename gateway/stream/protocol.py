@@ -212,7 +212,7 @@ class Liveness:
     """Is the peer there? A half-open connection takes what is sent and answers nothing.
 
     Silence for `ping_s` asks by a ping; no sign of life for `pong_timeout_s` after it means that nobody is.
-    The reader sets `heard` for whatever arrives, which costs a frame nothing.
+    The reader sets `heard` when anything has arrived.
     """
 
     def __init__(self, ping_s: float, pong_timeout_s: float, now: float) -> None:
