@@ -17,13 +17,14 @@ import uvicorn
 import uvloop
 
 from gateway.config import Config, split_host_port
-from gateway.sessions import deliveries, keys, recordings, store
+from gateway.sessions import deliveries, keys, nodes, recordings, store
 from gateway.sessions.api import create_app
 from gateway.sessions.chronicle import Teller
 from gateway.sessions.database import Database
 from gateway.sessions.egress import Guard, HttpPost
 from gateway.sessions.hub import Hub
 from gateway.sessions.lifecycle import Limits
+from gateway.sessions.nodes import Membership
 from gateway.sessions.service import Service
 from gateway.sessions.store import Session
 from gateway.sessions.stream import StreamServer
@@ -91,7 +92,9 @@ async def serve(
     streams = StreamServer(hub, secret)
     stream_host, stream_port = await streams.start(*split_host_port(config.sessions.stream_bind))
     base = stream_base(config, stream_host, stream_port)
-    service = Service(hub, guard, token_secret=secret, internal_key=internal_key, stream_base=base)
+    members = Membership(hub, base)
+    await members.step()
+    service = Service(hub, members, guard, token_secret=secret, internal_key=internal_key)
     app = create_app(service, config.sessions.data_dir, ready=lambda: not stop.is_set())
     rest = _Uvicorn(
         uvicorn.Config(
@@ -105,6 +108,7 @@ async def serve(
     tasks = [
         asyncio.create_task(hub.run(), name="hub sweep"),
         asyncio.create_task(streams.run(), name="stream sweep"),
+        asyncio.create_task(members.run(), name="heartbeat"),
         asyncio.create_task(studio.run(), name="studio"),
         asyncio.create_task(dispatcher.run(), name="webhooks"),
         asyncio.create_task(_housekeeping(config, database, clock), name="housekeeping"),
@@ -128,6 +132,7 @@ async def serve(
     await asyncio.wait([journal])
     await dispatcher.close(patience_s=5.0)
     await post.close()
+    database.call(nodes.leave, config.sessions.node)
     database.close()
     for task in done - {stopping}:
         task.result()  # a part that ended by itself has failed: let the process fail too

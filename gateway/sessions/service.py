@@ -6,6 +6,7 @@ Composed of a hub, a database and a clock.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,16 +16,19 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import Fault, PeerFault
-from gateway.sessions import chronicle, idempotency, keys, recordings, store, tokens, transcripts, views
+from gateway.sessions import chronicle, idempotency, keys, nodes, recordings, store, tokens, transcripts, views
 from gateway.sessions.egress import Guard
 from gateway.sessions.hub import Hub
 from gateway.sessions.idempotency import Running, Ticket
 from gateway.sessions.ids import new_id
+from gateway.sessions.nodes import Membership
 from gateway.sessions.ratelimit import Allowance, RateLimiter
 from gateway.sessions.schema import Recording, SessionCreate, Transcription
 from gateway.sessions.store import Principal, Session, Stored
 
 _encode: Final = msgspec.json.Encoder().encode
+#: Quarter seconds that another node has to end a session of its own.
+_WAIT_FOR_NODE: Final = 40
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,14 @@ class Reply:
 
 
 class Service:
-    """The embedded session service. stream_base: `ws://host:port`, the front of every stream URL."""
+    """The embedded session service."""
 
-    def __init__(self, hub: Hub, guard: Guard, *, token_secret: bytes, internal_key: str, stream_base: str) -> None:
+    def __init__(self, hub: Hub, members: Membership, guard: Guard, *, token_secret: bytes, internal_key: str) -> None:
         self.hub = hub
         self.database = hub.database
         self._guard = guard
         self.clock = hub.clock
-        self.stream_base = stream_base
+        self._members = members
         self._token_secret = token_secret
         self._internal_key = internal_key.encode()
         self._limiter = RateLimiter()
@@ -127,8 +131,7 @@ class Service:
             if stored.status != "ended" and session_id in self.hub.sessions:
                 stored = await self.hub.end(session_id, reason, self.clock())
             elif stored.status != "ended":
-                # It ended between the query and here, or belongs to a node that is away.
-                stored = await self.database.run(store.find_session, session_id, principal.organization_id)
+                stored = await self._end_elsewhere(stored, reason)
             if stored.ended_at is None:
                 raise PeerFault(
                     Fault.SERVICE_UNAVAILABLE,
@@ -138,7 +141,11 @@ class Service:
             reply = Reply(200, _encode(views.summary_view(stored, now)), {})
             if ticket is not None:
                 answer = Stored(ticket.digest, reply.status, {}, reply.body)
-                await self.database.run(store.remember, ticket.organization_id, ticket.route, ticket.key, answer, now)
+                where = (ticket.organization_id, ticket.route, ticket.key)
+                try:
+                    await self.database.run(store.remember, *where, answer, now)
+                except IntegrityError:
+                    raise idempotency.conflict() from None  # another node has ended it just now
             return reply
 
     # ---- their results -----------------------------------------------------------------------------
@@ -167,6 +174,17 @@ class Service:
 
     # ---- helpers -----------------------------------------------------------------------------------
 
+    async def _end_elsewhere(self, stored: Session, reason: str | None) -> Session:
+        """Another node's session, or one that ended between the query and here: wait for its end."""
+        if stored.node != self.hub.teller.node:
+            await self.database.run(nodes.request_end, stored.id, reason or "explicit_end")
+        for _ in range(_WAIT_FOR_NODE):
+            stored = await self.database.run(store.find_session, stored.id, None)
+            if stored.status == "ended":
+                break
+            await asyncio.sleep(0.25)
+        return stored
+
     async def _check_webhook(self, url: str) -> None:
         try:
             await self._guard.check(url)
@@ -188,7 +206,7 @@ class Service:
         if session.status not in ("ending", "ended"):
             token, expires_at = tokens.issue(self._token_secret, session.id, now)
             stream = {
-                "url": f"{self.stream_base}/v1/sessions/{session.id}/stream",
+                "url": f"{self._members.base_of(session.node)}/v1/sessions/{session.id}/stream",
                 "token": token,
                 "expires_at": views.iso(expires_at),
             }

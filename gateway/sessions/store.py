@@ -215,11 +215,13 @@ def recall(connection: Connection, organization_id: str, route: str, key: str, s
 
 
 def remember(connection: Connection, organization_id: str, route: str, key: str, stored: Stored, now: float) -> None:
-    """Keep the answer; an entry that outlived its day is replaced."""
+    """Keep the answer in place of one that outlived its day. Raises IntegrityError when one is kept already."""
     same = (
         idempotency.c.organization_id == organization_id,
         idempotency.c.route == route,
         idempotency.c.key == key,
+        # Only these: an answer that another node has stored since `recall` must stay.
+        idempotency.c.created_at <= now - KEEP_ANSWERS_S,
     )
     connection.execute(delete(idempotency).where(*same))
     connection.execute(

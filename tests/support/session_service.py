@@ -26,6 +26,7 @@ from gateway.sessions.database import Database
 from gateway.sessions.egress import Guard
 from gateway.sessions.hub import Hub
 from gateway.sessions.lifecycle import Limits
+from gateway.sessions.nodes import Membership
 from gateway.sessions.service import Service
 from gateway.sessions.stream import StreamServer
 from gateway.sessions.studio import Studio
@@ -116,8 +117,17 @@ def audio_input(speaker: str, sequence: int, mulaw: bytes, timestamp_ms: int | N
 class Kit:
     """One running service and an API client with a key of the default organization."""
 
-    def __init__(self, service: Service, streams: StreamServer, clock: Clock, key: str, data_dir: Path) -> None:
+    def __init__(
+        self,
+        service: Service,
+        members: Membership,
+        streams: StreamServer,
+        clock: Clock,
+        key: str,
+        data_dir: Path,
+    ) -> None:
         self.service = service
+        self.members = members
         self.hub = service.hub
         self.database = service.database
         self.streams = streams
@@ -181,6 +191,7 @@ async def service(
     interpreter: Callable[[Any, Sink], Interpreter] = lambda _session, sink: Loopback(sink),
     data_dir: Path | None = None,
     webhook_url: str | None = None,
+    node: str = "main",
 ) -> AsyncIterator[Kit]:
     """Run the service on this database until the block ends."""
     clock = clock or Clock()
@@ -190,26 +201,17 @@ async def service(
     key, _ = database.call(keys.create, clock(), name="test")
     folder = tempfile.TemporaryDirectory()
     studio = Studio(data_dir or Path(folder.name), clock)
-    teller = Teller("main", webhook_url)
+    teller = Teller(node, webhook_url)
     hub = Hub(database, teller, limits or Limits(), interpreter, studio, clock)
     secret = database.call(store.token_secret)
     streams = StreamServer(hub, secret)
     journal = asyncio.create_task(hub.journal.run())
     await hub.resume()
     host, port = await streams.start("127.0.0.1", 0)
-    kit = Kit(
-        Service(
-            hub,
-            Guard(["127.0.0.0/8"]),
-            token_secret=secret,
-            internal_key=INTERNAL_KEY,
-            stream_base=f"ws://{host}:{port}",
-        ),
-        streams,
-        clock,
-        key,
-        data_dir or Path(folder.name),
-    )
+    members = Membership(hub, f"ws://{host}:{port}")
+    await members.step()
+    made = Service(hub, members, Guard(["127.0.0.0/8"]), token_secret=secret, internal_key=INTERNAL_KEY)
+    kit = Kit(made, members, streams, clock, key, data_dir or Path(folder.name))
     try:
         yield kit
     finally:
