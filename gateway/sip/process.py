@@ -30,7 +30,7 @@ from gateway.sip.stack import Listening, Phase, Progress, Request, Stack, StackC
 Log = Callable[[dict[str, Any]], None]
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
-POLL_S: Final = 0.02
+POLL_S: Final = 0.05
 COUNTERS_EVERY_S: Final = 1.0
 #: How long the peers get to answer our BYEs at the end.
 FAREWELL_S: Final = 3.0
