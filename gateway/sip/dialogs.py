@@ -65,7 +65,8 @@ class Dialog(Struct, eq=False):
     """One INVITE dialog. local_sdp: our last description; pending_sdp: ours that the stack is to send next.
 
     offered: their INVITE carried an offer. intent: why we end it, "" while we do not. told: the
-    controller knows of it, so it must learn of its end. sent: names of our headers that the stack repeats in
+    controller knows of it, so it must learn of its end. early: our answer
+    went out with a provisional. sent: names of our headers that the stack repeats in
     each further response of the transaction.
     """
 
@@ -77,6 +78,7 @@ class Dialog(Struct, eq=False):
     pending_sdp: str = ""
     intent: str = ""
     told: bool = False
+    early: bool = False
     sent: set[str] = field(default_factory=set)
 
     def take(self, command: events.Command) -> Action | None:
@@ -90,6 +92,20 @@ class Dialog(Struct, eq=False):
         elif action is Action.REFUSE and self.state is State.INVITED:
             self.intent = "rejected"
         return action
+
+    def answer(self, sdp: str, *, reoffered: bool = False, early: bool = False) -> str:
+        """The description that a response carries, as the stack must be handed it now.
+
+        "" when the offer is ours: the stack asks for it. "" also when the answer went out early: the 200 repeats
+        it by itself and may not change it (RFC 3261 §13.2.1).
+        """
+        if not reoffered and (self.early or (early and not self.offered)):
+            return ""
+        self.pending_sdp = sdp
+        if not self.offered and not reoffered:
+            return ""
+        self.early = early
+        return self.describe()
 
     def describe(self) -> str:
         """Take the description that waits to be sent: it is ours from now on."""

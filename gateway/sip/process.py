@@ -346,12 +346,11 @@ class Process:
         dialog = call.dialog
         if action is Action.PROVISIONAL:
             self._count("rung")
-            call.respond(command.code, headers=dialog.fresh(headers.outgoing(command.headers)), sdp=command.sdp or "")
+            early = dialog.answer(command.sdp, early=True) if command.sdp else ""
+            call.respond(command.code, headers=dialog.fresh(headers.outgoing(command.headers)), sdp=early)
         elif action is Action.ANSWER:
             self._count("accepted")
-            dialog.pending_sdp = command.sdp
-            # An offer of ours is fetched by the stack (`description`); an answer goes along
-            answer = dialog.describe() if dialog.offered or before is State.REOFFERED else ""
+            answer = dialog.answer(command.sdp, reoffered=before is State.REOFFERED)
             call.respond(200, headers=dialog.fresh(headers.outgoing(command.headers)), sdp=answer)
         elif action is Action.REFUSE:
             self._count("rejected")

@@ -90,6 +90,22 @@ def test_a_call_in_stages(agent, peer):
     assert agent.expect(events.Ended).cause == "bye"
 
 
+def test_early_media(agent, peer):
+    peer.send(peer.request("INVITE", OFFER))
+    invited = agent.expect(events.Invited)
+    agent.send(events.Ring(invited.dialog, 183, sdp=answer(OFFER).sdp))
+    progress = peer.expect("183")
+    assert media_line(progress) == "m=audio 20000 RTP/AVP 0 101"
+    agent.send(events.Accept(invited.dialog, answer(OFFER).sdp))
+    ok = peer.expect("200")
+    assert media_line(ok) == media_line(progress)
+    assert versions(progress) == versions(ok)
+    peer.send(peer.request("ACK"))
+    agent.expect(events.Acknowledged)
+    peer.send(peer.request("BYE"))
+    assert agent.expect(events.Ended).cause == "bye"
+
+
 def test_over_tcp(agent):
     port = int(agent.ready.listening[1].rpartition(":")[2])
     peer = Peer(port, "tcp")

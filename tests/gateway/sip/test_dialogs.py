@@ -79,6 +79,21 @@ def test_refusing_a_reinvite_does_not_end_the_call():
     assert it.end(200) == "bye"
 
 
+def test_an_answer_goes_along_once():
+    it = dialog()
+    assert it.answer("early", early=True) == "early"
+    assert it.answer("other") == ""
+    assert it.local_sdp == "early"
+    assert it.answer("new", reoffered=True) == "new"
+
+
+def test_an_offer_of_ours_waits_for_the_stack():
+    it = dialog(offered=False)
+    assert it.answer("early", early=True) == ""
+    assert (it.answer("ours"), it.pending_sdp, it.describe()) == ("", "ours", "ours")
+    assert it.answer("new", reoffered=True) == "new"
+
+
 def test_a_description_is_taken_once():
     it = dialog(pending_sdp="new", local_sdp="old")
     assert (it.describe(), it.describe(), it.local_sdp) == ("new", "new", "new")
