@@ -148,7 +148,18 @@ class LiveSession:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(peer, "invalid_message", str(error))
             return
+        self.handle(peer, message, now)
+
+    def handle(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
+        """One message that is decoded already."""
         self._handlers.get(type(message), self._on_other)(peer, message, now)
+
+    def free_speaker(self, wanted: str) -> str:
+        """The name of a leg that did not say who speaks (contract §4): as wanted, else the next that is free."""
+        if wanted:
+            return wanted
+        names = ["customer", "agent", *(f"participant-{n}" for n in range(3, MAX_SPEAKERS + 3))]
+        return next(name for name in names if name not in self.speakers)
 
     def warn(self, peer: Peer, code: str, message: str) -> None:
         """Tell one stream of a fault; it stays open."""

@@ -30,14 +30,19 @@ from gateway.errors import Fault, GatewayError, PeerFault
 from gateway.sessions import store, tokens
 from gateway.sessions.hub import Hub
 from gateway.sessions.ids import ULID_PATTERN, new_id
-from gateway.sessions.live import LiveSession
+from gateway.sessions.live import MAX_FAULTS, LiveSession
 from gateway.sessions.outbox import Outbox
+from gateway.stream import vendors
+from gateway.stream.vendors import Dialect
 
 _log = structlog.get_logger(__name__)
 
 MAX_MESSAGE: Final = 64 * 1024
 PING_S: Final = 20.0
 SILENCE_S: Final = 60.0
+#: How long a vendor has to send the token with its `start`, and how many may be at it.
+TOKEN_S: Final = 5.0
+MAX_UNADMITTED: Final = 100
 #: How long a peer has to answer our close frame before the connection is cut.
 _CLOSE_S: Final = 2.0
 #: Messages of one stream in one second; replays after a reconnection come faster than real time.
@@ -46,15 +51,18 @@ _PATH: Final = re.compile(f"/v1/sessions/(sess_{ULID_PATTERN})/stream")
 
 
 class Stream(WSListener):
-    """One connection; the `Peer` of a live session."""
+    """One connection; the `Peer` of a live session. dialect: it is a vendor's, whose token may come later."""
 
-    def __init__(self, server: StreamServer, live: LiveSession) -> None:
+    def __init__(self, server: StreamServer, live: LiveSession, dialect: Dialect | None, admitted: bool) -> None:
         super().__init__()
         self.live = live
         self.faults = 0
         self.speakers: set[str] = set()
         self.heard_at = server.hub.clock()
         self.pinged_at = self.heard_at
+        self._dialect = dialect
+        self._admitted = admitted
+        self._opened_at = self.heard_at
         self._server = server
         self._clock = server.hub.clock
         self._transport: WSTransport | None = None
@@ -62,13 +70,24 @@ class Stream(WSListener):
         self._paused = False
         self._closing = False
         self._fragments: bytearray | None = None
+        self._spoken = False
         self._received = 0
+
+    @property
+    def is_admitted(self) -> bool:
+        """Its token was good. Only a vendor's connection may be open without."""
+        return self._admitted
 
     # ---- Peer --------------------------------------------------------------------------------------
 
     def send(self, message: bytes, *, audio: bool = False) -> None:
         if self._closing or self._transport is None:
             return
+        if self._dialect is not None:
+            translated = self._dialect.write(message)
+            if translated is None:
+                return
+            message = translated
         if not self._paused and not self._outbox:
             self._transport.send(WSMsgType.TEXT, message)
             return
@@ -94,7 +113,8 @@ class Stream(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         self._server.streams.add(self)
-        self.live.attach(self, self._clock())
+        if self._admitted:
+            self.live.attach(self, self._clock())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._closing = True
@@ -112,8 +132,10 @@ class Stream(WSListener):
                 self._received += 1
                 if self._received > RATE:
                     self._too_fast()
-                else:
+                elif self._dialect is None and (self._received > 1 or not self._is_vendor(frame)):
                     self.live.receive(self, frame.get_payload_as_memoryview(), now)
+                else:
+                    self._on_vendor(frame.get_payload_as_bytes(), now)
             else:
                 self._on_rare(transport, frame, now)
         except Exception:  # a bug of ours: this stream pays for it, its session and its neighbours go on
@@ -154,6 +176,38 @@ class Stream(WSListener):
             # RFC 6455 §5.4: fragments of one message are not interleaved with another message.
             self.close(1002, "fragments out of order")
 
+    def _is_vendor(self, frame: WSFrame) -> bool:
+        """A first message of a vendor whose handshake did not show it."""
+        if self._spoken:
+            return False
+        self._spoken = True
+        if vendors.speaks(frame.get_payload_as_memoryview()):
+            self._dialect = Dialect()
+        return self._dialect is not None
+
+    def _on_vendor(self, text: bytes, now: float) -> None:
+        dialect = self._dialect
+        assert dialect is not None
+        starting = not dialect.started
+        try:
+            message = dialect.read(text)
+            if starting and dialect.started:
+                if not self._admitted:
+                    self._server.check_token(self.live, dialect.token)
+                    self._admitted = True
+                    self.live.attach(self, now)
+                dialect.speaker = self.live.free_speaker(dialect.wanted_speaker)
+                message = dialect.joined()
+        except (GatewayError, ValueError) as error:
+            # A vendor has no words for an error: counted, and closed when there is no going on.
+            self._server.counts["vendor_refused"] += 1
+            self.faults += 1
+            if isinstance(error, GatewayError) or starting or self.faults > MAX_FAULTS:
+                self.close(1008, str(error)[:100])
+            return
+        if message is not None and self._admitted:
+            self.live.handle(self, message, now)
+
     def _too_fast(self) -> None:
         if self._received == RATE + 1:  # told once a second
             self._server.counts["rate_limited"] += 1
@@ -163,6 +217,9 @@ class Stream(WSListener):
         """Once a second: ping, and close a peer that is silent."""
         self._received = 0
         if self._closing or self._transport is None:
+            return
+        if not self._admitted and now - self._opened_at >= TOKEN_S:
+            self.close(1008, "no token came")
             return
         if now - self.heard_at >= SILENCE_S:
             self._server.counts["silent"] += 1
@@ -224,7 +281,7 @@ class StreamServer:
     def admit(self, request: WSUpgradeRequest) -> Stream | WSUpgradeResponseWithListener:
         """The handshake: a stream, or the refusal as the REST API would say it."""
         try:
-            return Stream(self, self._find(request))
+            return self._find(request)
         except GatewayError as error:
             self.counts[error.fault.label] += 1
             return _refusal(error, new_id("req", self.hub.clock()))
@@ -233,7 +290,13 @@ class StreamServer:
             self.counts["internal_error"] += 1
             return _refusal(GatewayError(Fault.INTERNAL, "the handshake failed here"), new_id("req", self.hub.clock()))
 
-    def _find(self, request: WSUpgradeRequest) -> LiveSession:
+    def check_token(self, live: LiveSession, token: str) -> None:
+        """Raises PeerFault when the token is no good, or the session over."""
+        tokens.check(self._secret, live.id, token, self.hub.clock())
+        if live.has_ended:
+            raise PeerFault(Fault.SESSION_ENDED, f"session {live.id} has ended")
+
+    def _find(self, request: WSUpgradeRequest) -> Stream:
         target = urlsplit(request.path.decode("latin-1"))
         match = _PATH.fullmatch(target.path)
         if match is None:
@@ -247,10 +310,16 @@ class StreamServer:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if not token and scheme.lower() == "bearer":
             token = bearer.strip()
+        vendor = vendors.is_vendor(request.headers)
+        if live is not None and vendor and not token and self._unadmitted() < MAX_UNADMITTED:
+            return Stream(self, live, Dialect(), admitted=False)
         tokens.check(self._secret, session_id, token, self.hub.clock())
         if live is None or live.has_ended:
             raise PeerFault(Fault.SESSION_ENDED, f"session {session_id} has ended")
-        return live
+        return Stream(self, live, Dialect() if vendor else None, admitted=True)
+
+    def _unadmitted(self) -> int:
+        return sum(not stream.is_admitted for stream in self.streams)
 
 
 def _refusal(error: GatewayError, request_id: str) -> WSUpgradeResponseWithListener:
