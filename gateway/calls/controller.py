@@ -57,7 +57,7 @@ class Controller:
         wall: Callable[[], float],
         random: Random,
     ) -> None:
-        self.engine = Engine(None, plane, self._on_media)
+        self.engine = Engine(None, plane, self._take_media)
         self.metrics = metrics
         self.symmetric: str = config.media.symmetric
         self._config = config
@@ -246,7 +246,10 @@ class Controller:
             return
         try:
             for event in self._sip.receive():
-                self._on_sip(event)
+                try:
+                    self._on_sip(event)
+                except Exception:  # a defect of ours costs this event, and nobody else's
+                    self._log.exception("sip_event_failed", happened=type(event).__name__)
         except PeerGone:
             self.sip_lost()
 
@@ -310,6 +313,12 @@ class Controller:
         except PeerGone:
             self.rtp_lost()
 
+    def _take_media(self, event: control.AnyEvent) -> None:
+        try:
+            self._on_media(event)
+        except Exception:  # as above
+            self._log.exception("rtp_event_failed", happened=type(event).__name__)
+
     def _on_media(self, event: control.AnyEvent) -> None:
         self._heard.add("rtp")
         match event:
@@ -366,16 +375,12 @@ class Controller:
                 self.metrics.channel_backlog[name].set(channel.backlog)
 
     def _flush(self) -> None:
-        try:
-            if self._sip is not None and self._sip.backlog:
-                self._sip.flush()
-        except PeerGone:
-            self.sip_lost()
-        try:
-            if self._rtp is not None and self._rtp.backlog:
-                self._rtp.flush()
-        except PeerGone:
-            self.rtp_lost()
+        for channel, lost in ((self._sip, self.sip_lost), (self._rtp, self.rtp_lost)):
+            try:
+                if channel is not None and channel.backlog:
+                    channel.flush()
+            except PeerGone:
+                lost()
 
     def _last_packet(self, runner: Runner) -> float | None:
         """When the leg last accepted RTP, on the event loop's clock (both are CLOCK_MONOTONIC)."""

@@ -30,6 +30,7 @@ class LegMedia:
         self._srtp = srtp
         self._port = _TRIAL_PORT
         self._version = 0
+        self._said = ""  # our last description
         self._offered: str | None = None
 
     def try_offer(self, text: str) -> None:
@@ -42,14 +43,20 @@ class LegMedia:
 
     def answer(self, text: str) -> Settled:
         """Answer the peer's offer. Raises SdpRefused; then everything stays as it was."""
-        settled = negotiation.answer(sdp.parse(text), self._terms(self._version + 1))
+        offer = sdp.parse(text)
+        if self._version:
+            again = negotiation.answer(offer, self._terms(self._version))
+            if again.sdp == self._said:  # a refresh: what is the same keeps its version (RFC 3264 §8)
+                return again
+        settled = negotiation.answer(offer, self._terms(self._version + 1))
         self._version += 1
+        self._said = settled.sdp
         return settled
 
     def offer(self) -> str:
         """Our offer, for an INVITE that brought none; `accept` takes the answer."""
         self._version += 1
-        self._offered = negotiation.offer(self._terms(self._version))
+        self._said = self._offered = negotiation.offer(self._terms(self._version))
         return self._offered
 
     def accept(self, text: str) -> Settled:
@@ -63,6 +70,7 @@ class LegMedia:
         """An offer that was answered on our behalf meanwhile (UPDATE). Raises SdpRefused."""
         ours, theirs = sdp.parse(answer), sdp.parse(offer)
         self._version = max(self._version, ours.version)
+        self._said = answer
         for mine, media in zip(ours.media, theirs.media, strict=False):
             if mine.port:
                 return negotiation.settle(mine, media, answer)

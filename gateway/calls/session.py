@@ -216,6 +216,8 @@ class LiveSession:
                 member.call.stream_ready(member.speaker)
 
     def stream_lost(self, rewind: int) -> None:
+        if self._place.once.first("stream_lost", self.id):
+            self._place.log.warning("stream_lost", session_id=self.id)
         pump = self._place.pump
         for member in self._members.values():
             if member.leg is not None:

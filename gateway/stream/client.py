@@ -221,6 +221,8 @@ class StreamClient:
         except ssl.SSLError:
             return "tls", None, None
         except OSError:
+            if connection.ended.done():  # it was there, and closed before it was ready
+                return "not_ready", connection.ended.result(), None
             return "unreachable", None, None
         except picows.WSError:
             return "failed", None, None
@@ -256,7 +258,7 @@ class StreamClient:
         self.is_open = True
         if again:
             self._meter.reconnected("ok")
-        self._retry.restored()
+        self._retry.restored(asyncio.get_running_loop().time())
         self._owner.stream_open(message, again=again)
         self._flush(connection)
 

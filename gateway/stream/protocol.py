@@ -239,8 +239,8 @@ class Liveness:
 class Retry:
     """When to try again after a loss: doubling from `first_s` to `max_s`, each taken by half to whole at random.
 
-    The jitter keeps the streams of a restarted service from coming back in one wave. `give_up_s` is counted
-    from the loss.
+    The jitter keeps the streams of a restarted service from coming back in one wave. A stream that is lost
+    again before it has been up for `max_s` goes on where the doubling was. `give_up_s` is counted from the loss.
     """
 
     def __init__(self, first_s: float, max_s: float, give_up_s: float, random: Random) -> None:
@@ -249,21 +249,23 @@ class Retry:
         self._give_up_s = give_up_s
         self._random = random
         self._attempts = 0
-        self._since: float | None = None
+        self._up: float | None = None
+        self._down: float | None = None
 
     def lost(self, now: float) -> None:
         """The stream went down. While it is down already this changes nothing."""
-        if self._since is None:
-            self._since = now
+        if self._down is None:
+            self._down = now
+            if self._up is not None and now - self._up >= self._max_s:
+                self._attempts = 0
 
-    def restored(self) -> None:
+    def restored(self, now: float) -> None:
         """`session.ready` came."""
-        self._since = None
-        self._attempts = 0
+        self._up, self._down = now, None
 
     def delay(self, now: float) -> float | None:
         """Seconds to wait before the next attempt, or None: it has been tried for long enough."""
-        if self._since is not None and now - self._since >= self._give_up_s:
+        if self._down is not None and now - self._down >= self._give_up_s:
             return None
         longest = min(self._max_s, self._first_s * 2.0 ** min(self._attempts, 30))
         self._attempts += 1

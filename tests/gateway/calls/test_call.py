@@ -275,8 +275,8 @@ def test_hold_and_resume() -> None:
 def test_each_answer_has_the_next_version() -> None:
     story = active()
     versions = []
-    for _ in range(3):
-        accept = story.tell(inputs.Reinvited(OFFER))[0]
+    for offer in (HOLD, OFFER, HOLD):
+        accept = story.tell(inputs.Reinvited(offer))[0]
         assert isinstance(accept, do.Accept)
         versions.append(accept.sdp.split("o=")[1].split()[2])
     assert versions == ["2", "3", "4"]

@@ -22,11 +22,18 @@ def media() -> LegMedia:
 def test_answers_keep_the_port_and_count_versions() -> None:
     leg = media()
     leg.try_offer(OFFER)
-    first, second = leg.answer(OFFER), leg.answer(OFFER)
+    first, second = leg.answer(OFFER), leg.answer(OFFER + "a=sendonly\r\n")
     assert first.codec == "PCMA"
     for version, settled in enumerate((first, second), 1):
         assert f"o=- 77 {version} IN IP4 192.0.2.1" in settled.sdp
         assert "m=audio 16400 RTP/AVP 8 101" in settled.sdp
+
+
+def test_a_refresh_keeps_its_version() -> None:
+    leg = media()
+    assert leg.answer(OFFER) == leg.answer(OFFER.replace("o=- 1 1", "o=- 1 2"))
+    assert "o=- 77 2 " in leg.answer(OFFER + "a=sendonly\r\n").sdp
+    assert "o=- 77 3 " in leg.answer(OFFER).sdp
 
 
 def test_a_refused_offer_takes_no_version() -> None:
@@ -51,7 +58,8 @@ def test_an_update_answered_elsewhere_counts_its_version() -> None:
     answer = leg.answer(OFFER).sdp.replace("77 1 ", "77 5 ")
     settled = leg.answered(OFFER.replace("40000", "40010"), answer)
     assert settled.remote_port == 40010
-    assert "77 6 " in leg.answer(OFFER).sdp
+    assert "77 5 " in leg.answer(OFFER).sdp
+    assert "77 6 " in leg.answer(OFFER + "a=sendonly\r\n").sdp
 
 
 def test_an_update_answered_without_audio() -> None:

@@ -126,3 +126,30 @@ async def test_a_peer_that_answers_pings_stays() -> None:
             await asyncio.sleep(0.02)
         assert rig.record.lost == []
         rig.client.stop()
+
+
+@coroutine
+async def test_a_close_before_session_ready_is_believed_as_well() -> None:
+    server = Server()
+    server.greets = False
+    async with server.run():
+        rig = Rig(server)
+        rig.client.start()
+        await until(lambda: server.peers)
+        server.peers[0].transport.send_close(picows.WSCloseCode.OK)
+        await until(lambda: rig.record.over)
+        assert rig.record.counts == ["connect not_ready"]
+        assert rig.record.opened == []
+
+
+@coroutine
+async def test_a_session_that_ends_before_it_was_ready() -> None:
+    server = Server()
+    server.greets = False
+    async with server.run():
+        rig = Rig(server)
+        rig.client.start()
+        await until(lambda: server.peers)
+        server.peers[0].say({"type": "session.ended", "session_id": "sess_1", "reason": "timeout"})
+        await until(lambda: rig.record.over)
+        assert rig.record.over[0].detail == "timeout"

@@ -210,11 +210,21 @@ def test_retries_end_and_begin_anew_after_a_success() -> None:
     retry.lost(30)  # it has been down since 0
     assert retry.delay(59.9) is not None
     assert retry.delay(60) is None
-    retry.restored()
+    retry.restored(90)
     retry.lost(100)
     delay = retry.delay(100)
     assert delay is not None
     assert delay <= 0.2
+
+
+def test_a_stream_that_is_lost_again_at_once_waits_longer_and_longer() -> None:
+    retry = Retry(first_s=0.2, max_s=5, give_up_s=60, random=Random(1))
+    for i in range(4):
+        retry.lost(i)
+        delay = retry.delay(i)
+        assert delay is not None
+        assert delay >= 0.1 * 2**i
+        retry.restored(i + 0.5)
 
 
 def test_a_stream_that_never_was_open_is_sought_for_as_long_as_it_is_wanted() -> None:
