@@ -229,7 +229,11 @@ class Agent:
     def _bind(self, options: StackOptions, transport: str, host: str, port: int) -> str:
         config = pj.TransportConfig()
         config.boundAddress, config.port, config.publicAddress = host, port, options.advertise
-        number = self._endpoint.transportCreate(TRANSPORTS[transport, ":" in host], config)
+        try:
+            number = self._endpoint.transportCreate(TRANSPORTS[transport, ":" in host], config)
+        except pj.Error as error:
+            advertised = f", advertised as {options.advertise}" if options.advertise else ""
+            raise StackError(f"{transport} {host}:{port}{advertised}: {error.reason}") from error
         return f"{transport} {self._endpoint.transportGetInfo(number).localAddress}"
 
     def descriptors(self) -> set[int]:
