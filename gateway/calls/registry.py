@@ -18,8 +18,9 @@ from gateway.errors import Fault, GatewayError
 from gateway.ops.metrics import Metrics
 from gateway.stream.client import Address, StreamClient, tls_context
 
-#: How often the session service is asked whether it is there, for `/readyz`.
+#: How often the session service is asked whether it is there, for `/readyz`: when it was, and when it was not.
 PROBE_S: Final = 5.0
+PROBE_AWAY_S: Final = 0.25
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Registry:
     """The sessions of this process, by id. `reachable`: whether the session service answered last time."""
 
     def __init__(self, place: Place, directory: Directory, random: Random) -> None:
-        self.reachable = True
+        self.reachable = False
         self._place = place
         self._directory = directory
         self._random = random
@@ -140,7 +141,7 @@ class Registry:
     async def _probe(self) -> None:
         while True:
             self.reachable = await self._directory.reachable()
-            await asyncio.sleep(PROBE_S)
+            await asyncio.sleep(PROBE_S if self.reachable else PROBE_AWAY_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
