@@ -43,8 +43,9 @@ WINDOW: Final = 1024  # packets that the distribution is made of: 20 s of speech
 BLOCK: Final = 256  # packets that give one minimum to the drift fit
 REVIEW: Final = 64  # packets between two looks at the distribution; fewer at first, after a late one and …
 REVIEW_SPIKE: Final = 10  # … while a spike is being forgotten
-LATE_SHARE: Final = 0.005  # of the packets that may be late by jitter
-SETTLED: Final = 64  # packets before the target may go below the start value
+LATE_SHARE: Final = 0.006  # of the packets that may be late by jitter
+
+SETTLED: Final = 64  # packets before a stream may be placed at less than the start value
 
 SPIKE: Final = 3  # late packets in a row that make a spike
 SPIKE_HOLD: Final = 20  # packets on time for which a spike's delay is kept, then
@@ -54,7 +55,7 @@ OUT_OF_REACH_NS: Final = 300_000_000  # the longest delay does not catch it, one
 FASTER: Final = 40 * MS  # a base that falls by more, within …
 FASTER_PACKETS: Final = 32  # … so many packets: the old distribution is of another path
 LOSSY: Final = 1500  # packets for which a loss keeps the concealer's look-ahead
-LOOK_AHEAD: Final = 40 * MS  # the delay at which the packet behind a hole is there in time
+LOOK_AHEAD: Final = 24 * MS  # beyond the typical one: the packet behind a hole is there when the hole is played
 
 #: Tolerances of `decide`, in samples. Wider in speech, where a correction might be heard.
 IN_PAUSE: Final = 1 * MS
@@ -87,6 +88,7 @@ class Delay:
         self._review_at: I64 = np.ones(capacity, dtype=np.int64)  # `_count` of the next look
         self._fitted: I64 = np.zeros(capacity, dtype=np.int64)  # `_count` at the last block for the drift
         self._base: I64 = np.full(capacity, _FAR, dtype=np.int64)
+        self._need: I64 = np.full(capacity, self.minimum, dtype=np.int64)  # what is known to be wanted, settled or not
         self._limit: I64 = np.full(capacity, self.start, dtype=np.int64)  # relative delay that counts as late
         self._position: I64 = np.zeros(capacity, dtype=np.int64)  # of the newest packet seen
         self._grain: I64 = np.full(capacity, FRAME, dtype=np.int64)  # what packets' and frames' lengths have in common
@@ -96,7 +98,7 @@ class Delay:
         self._peak: I64 = np.zeros(capacity, dtype=np.int64)  # delay of the last spike …
         self._peak_at: I64 = np.zeros(capacity, dtype=np.int64)  # … and `_count` at its end
         self._fallen: I64 = np.zeros(capacity, dtype=np.int64)  # how far the base fell lately …
-        self._fell_at: I64 = np.zeros(capacity, dtype=np.int64)  # … and `_count` when it last did
+        self._fell_at: I64 = np.zeros(capacity, dtype=np.int64)  # … since this `_count`
         self._patience: I64 = np.zeros(capacity, dtype=np.int64)  # decisions that a correction has waited for a pause
         self._lossy_until: I64 = np.zeros(capacity, dtype=np.int64)  # `_count` up to which a loss is remembered
 
@@ -105,6 +107,7 @@ class Delay:
         self.target[rows] = self.start
         self.typical[rows] = 0
         self._limit[rows] = self.start
+        self._need[rows] = self.minimum
         self._lossy_until[rows] = 0
         self._patience[rows] = 0
         self.drift.reset(rows)
@@ -185,14 +188,18 @@ class Delay:
 
         A packet is needed at the tick whose frame it begins in, so the delay that counts goes in steps of the
         packets' grain: a cursor between two beginnings waits longer, and catches no more, than one at a beginning.
+
+        Nothing is left out to get below the start value, here and in `bridge`: nobody hears 20 ms, it is what gives
+        the concealer its look-ahead, and a call on a clean path stays bit-exact.
         """
         grain = self._grain[rows]
-        room = self.present(rows, now_ns, cursor) - self.target[rows] - (FRAME - grain)
+        need = self._need[rows]
+        room = self.present(rows, now_ns, cursor) - (FRAME - grain)
         ahead = cursor - self._position[rows]
         slack = np.where(quiet, IN_PAUSE, IN_SPEECH)
-        forward = room - slack
+        forward = room - slack - np.maximum(need, self.start)
         forward -= (ahead + forward) % grain
-        back = room + slack
+        back = room + slack - need
         back -= (ahead + back) % grain
         off: I64 = np.where(forward > 0, forward, np.minimum(back, 0))
         if np.count_nonzero(off):
@@ -207,8 +214,9 @@ class Delay:
         """(k,) samples to move the cursor by at a hole, where nothing that is heard depends on it.
 
         For rows whose frame at the cursor is not whole. hole: (k,) 0…159, offset of the first missing sample; gap: (k,)
-        missing samples from there to the next one that is there, −1 when there is none. free: (k,) no speech is
-        audible (concealment has faded, or comfort noise), so that waiting costs nothing.
+        missing samples from there to the next that is there, −1 when there is none. free: (k,) no speech is audible
+        (concealment has faded, or comfort noise), so that waiting costs nothing. Skip only in a hole that is being
+        concealed already: else there is nothing to cross-fade from.
 
         > 0: move by that much before reading, nothing but missing samples are skipped. ≤ 0: read first; add it to the
         advance of 160 that follows.
@@ -217,7 +225,7 @@ class Delay:
         allowed. Something behind it: skip what is lost until the delay is right again, or, when free, wait for that.
         """
         present = self.present(rows, now_ns, cursor)
-        excess = present - self.target[rows]
+        excess = present - np.maximum(self._need[rows], self.start)
         late = np.where(present + FRAME - hole <= self.maximum, hole - FRAME, 0)
         skip = np.where(hole == 0, np.clip(excess, np.where(free, -FRAME, 0), gap), 0)
         move: I64 = np.where(gap < 0, late, skip)
@@ -253,7 +261,7 @@ class Delay:
         falling = count - self._fell_at[rows] < FASTER_PACKETS
         fallen = np.where(falling, self._fallen[rows], 0) - relative
         self._fallen[rows] = fallen
-        self._fell_at[rows] = count
+        self._fell_at[rows] = np.where(falling, self._fell_at[rows], count)
         first = (count == 1) | (fallen > FASTER)
         self._base[rows] = transit
         if np.count_nonzero(first):
@@ -284,11 +292,12 @@ class Delay:
         self.typical[rows] = total // held - base
         calm = count - self._peak_at[rows] - SPIKE_HOLD
         peak = np.minimum(self._peak[rows], self.maximum) - np.maximum(calm, 0) * SPIKE_FALL
-        lowest = np.where(self._lossy_until[rows] > count, LOOK_AHEAD, self.minimum)
-        lowest = np.where(count < SETTLED, np.maximum(lowest, self.start), lowest)
-        jitter = np.clip(high, np.minimum(lowest, self.maximum), self.maximum)
+        looking = np.where(self._lossy_until[rows] > count, self.typical[rows] + LOOK_AHEAD, 0)
+        jitter = np.clip(np.maximum(high, looking), self.minimum, self.maximum)
+        need = np.maximum(peak, jitter)
         self._limit[rows] = jitter
-        self.target[rows] = np.maximum(peak, jitter)
+        self._need[rows] = need
+        self.target[rows] = np.where(count < SETTLED, np.maximum(need, self.start), need)
         self._review_at[rows] = count + np.where(peak > jitter, REVIEW_SPIKE, np.clip(count, 4, REVIEW))
 
     def _fit(self, rows: Rows, arrival_ns: I64) -> None:

@@ -99,7 +99,7 @@ def _bridge(
     gap = np.where(there.any(axis=1), there.argmax(axis=1) * BLOCK - begin % BLOCK, -1)
     free = t.concealer.faded(row) | t.silent[row]
     move = t.delay.bridge(row, now_ns, cursor, hole, gap, free)
-    skip = np.flatnonzero(move > 0)
+    skip = np.flatnonzero((move > 0) & t.concealer.active[row])  # else there is nothing to cross-fade from
     if len(skip):
         t.ring.cursor[row[skip]] = cursor[skip] + move[skip]
         frames[which[skip]], missing[which[skip]] = t.ring.read(row[skip])

@@ -1,7 +1,7 @@
 """One leg's jitter buffer without audio: packets arrive by a schedule, a cursor is read every 20 ms.
 
 Owns the plainest possible ring (a set of blocks) and does with `rtp.delay` what its docstring asks of a tick.
-Time compression always succeeds here, and takes up to 15 ms.
+Time compression always succeeds here, and takes up to 15 ms, in pauses 20 ms.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def play(network: Schedule, speaking: Callable[[int], bool], packet: int = FRAME
                     quiet = not speaking(cursor // FRAME)
                     off = int(delay.decide(ROW, now, np.array([cursor]), np.array([quiet]))[0])
                     if quiet or abs(off) >= 20:
-                        advance += max(min(off, SEAM_MOST), -SEAM_MOST)
+                        most = FRAME if quiet else SEAM_MOST
+                        advance += max(min(off, most), -most)
                         audible += off != 0 and not quiet
                         inaudible += off != 0 and quiet
             first = -(-(cursor - moved) // packet) * packet + moved

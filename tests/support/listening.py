@@ -24,7 +24,7 @@ Column = npt.NDArray[np.float64]
 class Heard:
     """One row. samples: (n,) int16, what the uplink got, from the stream's first sample on.
 
-    Each second: time_s, present_ms and target_ms of the delay, waited_ms (present less the typical lateness), ppm.
+    Columns over time: time_s, present_ms and target_ms of the delay, waited_ms (present − typical lateness), ppm.
     stats: the row of `plane.STATS` at the end.
     """
 
@@ -51,10 +51,13 @@ class Heard:
 
 
 def listen(
-    networks: Sequence[Schedule], speech: Sequence[npt.NDArray[np.int16]], *, every_s: float = 0.1, slots: int = 5
+    networks: Sequence[Schedule], speech: Sequence[npt.NDArray[np.int16]], *, every_s: float = 0.1
 ) -> list[Heard]:
-    """Run until the last packet of each network has been played. Speech is repeated when the network is longer."""
-    engine = Engine(capacity=len(networks), slots_per_frame=slots)
+    """Run until the last packet of each network has been played. Speech is repeated when the network is longer.
+
+    every_s: between two entries of the columns.
+    """
+    engine = Engine(capacity=len(networks))
     try:
         return _listen(engine, networks, speech, every_s)
     finally:
@@ -69,20 +72,25 @@ def _listen(
     arrivals = [network.arrival_ns.tolist() for network in networks]
     numbers = [network.number.tolist() for network in networks]
     upto = [0] * len(rows)
+    engine.table.sending[rows] = False  # nobody listens
     start = engine.now_ns
     end = start + max(times[-1] for times in arrivals) + 400_000_000
     step = round(every_s * 1e9 / SLOT_NS)
     trace: list[Column] = []
     all_rows = np.array(rows, dtype=np.intp)
     while engine.now_ns < end:
-        now = engine.now_ns - start
+        now, arrived = engine.now_ns - start, False
         for i, row in enumerate(rows):
             while upto[i] < len(arrivals[i]) and arrivals[i][upto[i]] <= now:
                 number = numbers[i][upto[i]]
                 payload = said[i][number % len(said[i])].tobytes()
                 engine.deliver(row, rtp_packet(number, number * FRAME, payload, ssrc=i + 1))
+                arrived = True
                 upto[i] += 1
-        engine.step()
+        if arrived or len(engine.table.rows_of_slot[engine.number % engine.table.slots]):
+            engine.step()
+        else:
+            engine.number += 1  # a slot without work
         if engine.number % step == 0:
             trace.append(_look(engine, all_rows, start))
     columns = np.array(trace)  # (times, 5, rows)

@@ -9,14 +9,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rtp.comfort import ComfortNoise
 from rtp.conceal import HISTORY, Concealer
-from rtp.g711 import LINEAR_TO_MU, MU_TO_LINEAR
+from rtp.g711 import LINEAR_TO_MU, MU_ENERGY, MU_TO_LINEAR
+from rtp.vad import Vad
 from tests.support.pesqs import FRAME, Frames
 
 
 def companded(samples: Frames) -> Frames:
     """What mu-law leaves of linear samples, any shape."""
-    return MU_TO_LINEAR[LINEAR_TO_MU[samples.view(np.uint16)]]
+    return MU_TO_LINEAR[coded(samples)]
+
+
+def coded(samples: Frames) -> npt.NDArray[np.uint8]:
+    """Linear samples as mu-law, any shape."""
+    return LINEAR_TO_MU[np.ascontiguousarray(samples).view(np.uint16)]
 
 
 def concealed(frames: Frames, lost: npt.NDArray[np.bool_], look_ahead: bool = True) -> Frames:
@@ -24,7 +31,8 @@ def concealed(frames: Frames, lost: npt.NDArray[np.bool_], look_ahead: bool = Tr
     rows_all, n, _ = frames.shape
     concealer = Concealer(rows_all)
     played = np.zeros((rows_all, HISTORY + n * FRAME), dtype=np.int16)
-    silent = np.zeros((rows_all, FRAME))
+    vad, comfort = Vad(rows_all), ComfortNoise(rows_all)
+    everyone = np.arange(rows_all)
     after = np.concatenate([frames[:, 1:], frames[:, :1] * 0], axis=1)
     after_lost = np.concatenate([lost[:, 1:], lost[:, :1] | True], axis=1)
     for f in range(n):
@@ -32,6 +40,7 @@ def concealed(frames: Frames, lost: npt.NDArray[np.bool_], look_ahead: bool = Tr
         played[:, at : at + FRAME] = frames[:, f]
         rows = np.flatnonzero(lost[:, f] | concealer.active)
         if not rows.size:
+            vad.hear(everyone, coded(played[:, at : at + FRAME]), MU_ENERGY)
             continue
         filled = concealer.process(
             rows,
@@ -40,7 +49,8 @@ def concealed(frames: Frames, lost: npt.NDArray[np.bool_], look_ahead: bool = Tr
             played[rows, at - HISTORY : at],
             after[rows, f],
             np.repeat(~after_lost[rows, f, None] & look_ahead, 2, axis=1),
-            silent[rows],
+            comfort.background(rows, vad.background(rows)),
         )
         played[rows, at : at + FRAME] = companded(filled)
+        vad.hear(everyone, coded(played[:, at : at + FRAME]), MU_ENERGY)
     return played[:, HISTORY:].reshape(rows_all, n, FRAME)
