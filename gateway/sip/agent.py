@@ -145,7 +145,8 @@ class Call(pj.Call):  # type: ignore[misc]
 
     @guarded
     def onCallSdpCreated(self, prm: Any) -> None:
-        prm.sdp.wholeSdp = self.listener.description(self, bool(prm.remSdp.wholeSdp)) or prm.sdp.wholeSdp
+        if ours := self.listener.description(self, bool(prm.remSdp.wholeSdp)):
+            prm.sdp.wholeSdp = ours
 
     @guarded
     def onCallRxReinvite(self, prm: Any) -> None:
