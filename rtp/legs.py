@@ -63,7 +63,7 @@ class Legs:
         self.send_to: list[Send] = [_send_nowhere] * n
         self.receive_from: list[Receive] = [_receive_nothing] * n
         self.scratch = np.zeros((1, MTU), np.uint8)
-        self._scratch_view = memoryview(self.scratch[0])
+        self._scratch_view = self.scratch[0].data
         self._scratch_at = pointer_to(self.scratch)
         self.secure: dict[int, Srtp] = {}  # rows whose media is sealed
         self._settings = settings

@@ -52,7 +52,7 @@ class Loop:
         self._running = True
 
         self._batch = np.zeros((plane.capacity, MTU), np.uint8)
-        self._batch_views = [memoryview(row) for row in self._batch]  # type: ignore[arg-type]
+        self._batch_views = [row.data for row in self._batch]
         at = pointer_to(self._batch)
         self._batch_pointers = [at + i * MTU for i in range(plane.capacity)]
         self._packet_views = self._tick.packet_views()

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -30,12 +31,33 @@ serve(Channel(sock, control.AnyCommand), int(sys.argv[2]), int(sys.argv[3]), set
 """
 
 
+def free_range(pairs: int) -> int:
+    """The first port of a range that nobody uses now: other test runs share this host."""
+    for _ in range(100):
+        first = 2 * random.randrange(12_000, 16_000)
+        probes = []
+        try:
+            for port in range(first, first + 2 * pairs):
+                probes.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                probes[-1].bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+    raise AssertionError("no free range of ports")
+
+
 class Process:
     """A loop of its own, and the controller's end of everything."""
 
-    def __init__(self, capacity: int = 4, first: int = 41000, last: int = 41999) -> None:
+    def __init__(self, capacity: int = 4, pairs: int = 200) -> None:
         import msgspec
 
+        first = free_range(pairs)
+        last = first + 2 * pairs - 1
+        self.first = first
         settings = Settings(
             bind="127.0.0.1",
             ports_first=first,
@@ -224,7 +246,7 @@ def test_hold_and_a_new_address(process: Process) -> None:
 
 
 def test_capacity_and_ports_are_named_when_they_run_out() -> None:
-    small = Process(capacity=3, first=42000, last=42003)
+    small = Process(capacity=3, pairs=2)
     try:
         small.open()
         small.open()
@@ -232,7 +254,7 @@ def test_capacity_and_ports_are_named_when_they_run_out() -> None:
             small.open()
     finally:
         small.stop()
-    tiny = Process(capacity=1, first=42010, last=42999)
+    tiny = Process(capacity=1)
     try:
         tiny.open()
         with pytest.raises(EngineRefused, match="capacity"):
@@ -242,10 +264,11 @@ def test_capacity_and_ports_are_named_when_they_run_out() -> None:
 
 
 def test_a_named_port_is_taken_again(process: Process) -> None:
-    leg = process.open(41500)
-    assert leg.rtp_port == 41500
+    wanted = process.first + 20
+    leg = process.open(wanted)
+    assert leg.rtp_port == wanted
     with pytest.raises(EngineRefused):
-        process.open(41500)
+        process.open(wanted)
 
 
 def test_late_commands_touch_nobody(process: Process) -> None:
