@@ -11,6 +11,7 @@ import asyncio
 import platform
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from gateway import __version__, lifeline
@@ -32,7 +33,10 @@ BEAT_S: Final = 1.0
 
 
 class Hub:
-    """`serve` returns when the daemon is to end and the calls have. supervisor: its process id."""
+    """`serve` returns when the daemon is to end and the calls have. supervisor: its process id.
+
+    on_admin: told the address where operators are answered, with the port that was found for port 0.
+    """
 
     def __init__(self, start: Start, line: Lifeline, supervisor: int, log: Log) -> None:
         self._start, self._line, self._log = start, line, log
@@ -48,12 +52,13 @@ class Hub:
         self._controller: Controller
         self._draining: asyncio.Task[None] | None = None
         self._told = lifeline.Status(False, "")
+        self.on_admin: Callable[[str, int], None] = lambda host, port: log.info("admin_address", host=host, port=port)
 
     async def serve(self, plane_fd: int, wakeup_fd: int) -> None:
         """Raises OSError when the admin address can not be had."""
         admin = Admin(self._routes())
         host, port = await admin.start(*split_host_port(self._start.config.admin.bind))
-        self._log.info("admin address", host=host, port=port)
+        self.on_admin(host, port)
         parts = Parts(
             self._start.config, plane_fd, wakeup_fd, self._start.internal_key, self._metrics, self._log, time.time
         )
@@ -76,7 +81,7 @@ class Hub:
                 self._hear(*got)
         except PeerGone:
             self._loop.remove_reader(self._line.fileno())
-            self._log.error("the supervisor is gone")
+            self._log.error("supervisor_gone")
             self._stop.set()
 
     def _hear(self, message: object, fd: int | None) -> None:
