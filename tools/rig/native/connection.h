@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 #include "marker.h"
+#include "process.h"
 
-enum { MAX_FDS = 40000, MAX_INPUT = 128 * 1024, MAX_UNSENT = 1 << 20 };
+enum { MAX_INPUT = 128 * 1024, MAX_UNSENT = 1 << 20 };
 
 struct connection {
     int fd;

@@ -17,8 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include "codec.h"
 #include "connection.h"
@@ -44,7 +42,8 @@ static void on_marker(void *context, const struct marker *marker)
         return;
     counts.reached++;
     counts.whole += marker->whole;
-    histogram_add(&rtp_to_stream, marker->head_ns - marker->sent_ns);
+    if (marker->whole) /* the time in a damaged one may be damaged too */
+        histogram_add(&rtp_to_stream, marker->head_ns - marker->sent_ns);
 }
 
 static void on_audio(struct connection *c, const char *text, int size)
@@ -296,11 +295,7 @@ static void on_connect(int listener)
 
 int main(void)
 {
-    struct rlimit files = {MAX_FDS, MAX_FDS};
-    if (setrlimit(RLIMIT_NOFILE, &files) < 0 && getrlimit(RLIMIT_NOFILE, &files) == 0)
-        files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
-    prctl(PR_SET_PDEATHSIG, 15);
-    setpriority(PRIO_PROCESS, 0, -10); /* as in load.c: the service is another machine in life */
+    process_begin();
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;

@@ -15,12 +15,11 @@
 #include <errno.h>
 #include <getopt.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "caller.h"
+#include "process.h"
 
 #define FRAME (20 * MS)
 #define FLUSH (1000 * MS) /* how long after the window its last packets may still come back */
@@ -134,7 +133,8 @@ static void on_marker(void *context, const struct marker *marker)
         return;
     counts.returned++;
     counts.whole += marker->whole;
-    histogram_add(&round_trip, marker->head_ns - marker->sent_ns);
+    if (marker->whole) /* the time in a damaged one may be damaged too */
+        histogram_add(&round_trip, marker->head_ns - marker->sent_ns);
 }
 
 static void on_packet(struct leg *leg, const uint8_t *packet, int size, int64_t arrived_ns)
@@ -258,13 +258,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench-load: --target, --calls 1...%d and a positive --rate are needed\n", MAX_CALLS);
         return 2;
     }
-    struct rlimit files = {40000, 40000};
-    if (setrlimit(RLIMIT_NOFILE, &files) < 0 && getrlimit(RLIMIT_NOFILE, &files) == 0)
-        files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
-    prctl(PR_SET_PDEATHSIG, 15);
-    prctl(PR_SET_TIMERSLACK, 1);
-    /* Callers and the service are other machines in life: where it is permitted, they do not wait for the gateway. */
-    setpriority(PRIO_PROCESS, 0, -10);
+    process_begin();
 
     struct sockaddr_in gateway = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, here;
     socklen_t length = sizeof here;
