@@ -6,6 +6,8 @@ so a late command can not touch somebody else's leg. Audio does not travel this 
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct
 
 
@@ -201,3 +203,25 @@ AnyEvent = (
     | SpeechChanged
     | LoopCounters
 )
+
+
+class MessageChannel(Protocol):
+    """What the engine and the loop need of a channel; the composition root brings one."""
+
+    def fileno(self) -> int: ...
+    @property
+    def backlog(self) -> int: ...
+    def send(self, message: Struct) -> bool: ...
+    def flush(self) -> None: ...
+    def receive(self, limit: int = 256) -> list[AnyEvent]: ...
+
+
+class CommandChannel(Protocol):
+    """The other end: it receives commands."""
+
+    def fileno(self) -> int: ...
+    @property
+    def backlog(self) -> int: ...
+    def send(self, message: Struct) -> bool: ...
+    def flush(self) -> None: ...
+    def receive(self, limit: int = 256) -> list[AnyCommand]: ...

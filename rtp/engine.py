@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
-
-from msgspec import Struct
+from typing import Final, NamedTuple
 
 from rtp import control
+from rtp.control import CommandChannel, MessageChannel
 from rtp.plane import Plane
 from rtp.settings import Settings
 
@@ -21,28 +20,6 @@ __all__ = ["Engine", "EngineRefused", "Leg", "MessageChannel", "Plane", "Setting
 
 #: How long a leg may take to open before the process counts as dead.
 OPEN_TIMEOUT_S: Final = 5.0
-
-
-class MessageChannel(Protocol):
-    """What the engine and the loop need of a channel; the composition root brings one."""
-
-    def fileno(self) -> int: ...
-    @property
-    def backlog(self) -> int: ...
-    def send(self, message: Struct) -> bool: ...
-    def flush(self) -> None: ...
-    def receive(self, limit: int = 256) -> list[control.AnyEvent]: ...
-
-
-class CommandChannel(Protocol):
-    """The other end: it receives commands."""
-
-    def fileno(self) -> int: ...
-    @property
-    def backlog(self) -> int: ...
-    def send(self, message: Struct) -> bool: ...
-    def flush(self) -> None: ...
-    def receive(self, limit: int = 256) -> list[control.AnyCommand]: ...
 
 
 class Leg(NamedTuple):

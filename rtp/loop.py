@@ -12,11 +12,12 @@ import os
 import select
 import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from rtp import control, host
+from rtp.control import CommandChannel
 from rtp.errors import LABELS
 from rtp.legs import MTU, Legs
 from rtp.plane import Plane
@@ -24,9 +25,6 @@ from rtp.settings import Settings
 from rtp.srtp import pointer_to
 from rtp.table import Table
 from rtp.tick import FRAME_MS, Tick
-
-if TYPE_CHECKING:
-    from rtp.engine import CommandChannel
 
 #: Datagrams taken from one socket in one slot; more wait in the kernel. Bounds what a flood can cost.
 ROUNDS: Final = 8
