@@ -210,7 +210,7 @@ class Runner:
             self._do[type(action)](action)
 
     def _ring(self, action: do.Ring) -> None:
-        self._exchange.send_sip(sip.Ring(self.dialog))
+        self._respond(180, sip.Ring(self.dialog))
 
     def _resolve(self, action: do.Resolve) -> None:
         self._asking = self._spawn(self._ask_directory())
@@ -255,11 +255,15 @@ class Runner:
             self._accepted = True
             self._exchange.metrics.call_setup.observe(self._loop.time() - self.call.started)
         headers = {"X-Session-ID": self.call.session_id}
-        self._exchange.send_sip(sip.Accept(self.dialog, action.sdp, headers))
+        self._respond(200, sip.Accept(self.dialog, action.sdp, headers))
 
     def _refuse(self, action: do.Refuse) -> None:
         headers = {} if action.retry_after_s is None else {"Retry-After": str(action.retry_after_s)}
-        self._exchange.send_sip(sip.Reject(self.dialog, action.code, action.reason, headers))
+        self._respond(action.code, sip.Reject(self.dialog, action.code, action.reason, headers))
+
+    def _respond(self, code: int, command: sip.AnyCommand) -> None:
+        self._exchange.metrics.sip_responses[str(code)].inc()
+        self._exchange.send_sip(command)
 
     def _bye(self, action: do.Bye) -> None:
         self._exchange.send_sip(sip.Hangup(self.dialog, action.reason))

@@ -154,40 +154,22 @@ class LoopFeed:
 
 
 class AgentFeed:
-    """What the sip process reports each second. Counters named `response_<code>` are responses by code."""
+    """What the sip process reports each second."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._responses: dict[str, int] = {}
 
     def ready(self, event: AgentReady) -> None:
         self._metrics.sip_fit.set(event.fit_for_network)
         self._metrics.sip_max_calls.set(event.max_calls)
 
     def absorb(self, event: AgentCounters) -> None:
-        m = self._metrics
-        m.sip_dialogs.set(event.dialogs)
-        rest: dict[str, int] = {}
-        beyond = 0
-        for name, total in event.counters.items():
-            code = name.removeprefix("response_")
-            if code == name:
-                rest[name] = total
-            elif code in m.sip_responses:
-                self._respond(code, total)
-            else:
-                beyond += total
-        self._respond("other", beyond)
-        m.sip_events.absorb(rest)
+        self._metrics.sip_dialogs.set(event.dialogs)
+        self._metrics.sip_events.absorb(event.counters)
 
     def restarted(self) -> None:
-        self._responses.clear()
         self._metrics.sip_dialogs.set(0)
         self._metrics.sip_events.restarted()
-
-    def _respond(self, code: str, total: int) -> None:
-        self._metrics.sip_responses[code].inc(advance(self._responses.get(code, 0), total))
-        self._responses[code] = total
 
 
 def row_as_dict(row: np.void) -> dict[str, float]:

@@ -94,7 +94,11 @@ class Metrics(Table):
         )
 
         # SIP agent
-        self.sip_responses = many("sip_responses", "Final and provisional responses sent.", code=SIP_CODES)
+        self.sip_responses = many(
+            "sip_responses",
+            "Responses to INVITEs that calls were given; sip_agent_events has those refused before.",
+            code=SIP_CODES,
+        )
         self.sip_events = self._bounded("sip_agent_events", "What the user agent counted.", "event", 64)
         self.sip_dialogs = gauge("sip_dialogs", "INVITE dialogs that the user agent holds.")
         self.sip_fit = gauge("sip_stack_fit_for_network", "1 when the pjsua2 build may face a network.")

@@ -106,6 +106,7 @@ def test_what_the_directory_says_is_told_to_the_caller(
         await until(rig.records)
         assert rig.records()[0]["outcome"] == fault.label
         assert rig.value("calls_ended_total", outcome=fault.label) == 1
+        assert rig.value("sip_responses_total", code=str(fault.value.sip)) == 1
 
     run(tmp_path, story)
 

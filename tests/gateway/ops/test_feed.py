@@ -162,17 +162,17 @@ def test_loop_counters_survive_a_restart() -> None:
     assert get("glotgate_realtime_notes") == 1
 
 
-def test_agent_counters_are_split_into_responses_and_events() -> None:
+def test_agent_counters_survive_a_restart() -> None:
     metrics = Metrics()
     feed = AgentFeed(metrics)
     feed.ready(AgentReady(["udp 127.0.0.1:5060"], "2.17", 4096, True))
-    feed.absorb(AgentCounters({"response_200": 5, "response_699": 1, "oversize": 2}, dialogs=3))
-    feed.absorb(AgentCounters({"response_200": 6, "response_699": 1, "oversize": 2}, dialogs=1))
+    feed.absorb(AgentCounters({"invites": 5, "refused": 2}, dialogs=3))
+    feed.absorb(AgentCounters({"invites": 6, "refused": 2}, dialogs=1))
     feed.restarted()
-    feed.absorb(AgentCounters({"response_200": 6}, dialogs=0))
+    feed.absorb(AgentCounters({"invites": 6, "refused": 0}, dialogs=0))
     get = metrics.registry.get_sample_value
-    assert get("glotgate_sip_responses_total", {"code": "200"}) == 12
-    assert get("glotgate_sip_responses_total", {"code": "other"}) == 1
-    assert get("glotgate_sip_agent_events_total", {"event": "oversize"}) == 2
+    assert get("glotgate_sip_agent_events_total", {"event": "invites"}) == 12
+    assert get("glotgate_sip_agent_events_total", {"event": "refused"}) == 2
     assert get("glotgate_sip_stack_fit_for_network") == 1
+    assert get("glotgate_sip_stack_max_calls") == 4096
     assert get("glotgate_sip_dialogs") == 0

@@ -75,7 +75,13 @@ def test_no_secret_reaches_a_line(key: str, value: object) -> None:
 
 
 def test_what_is_no_secret_stays() -> None:
-    value = {"url": "https://h/p?x=1&y=2", "tokens": 3, "event": "monkey = banana", "sip": "sip:u@h:5060", "at": "http://127.0.0.1:8080/x"}
+    value = {
+        "url": "https://h/p?x=1&y=2",
+        "tokens": 3,
+        "event": "monkey = banana",
+        "sip": "sip:u@h:5060",
+        "at": "http://127.0.0.1:8080/x",
+    }
     assert redact(value) == value
     assert redact("x?token=a&b=1") == f"x?token={HIDDEN}&b=1"
 
