@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import sys
+from pathlib import Path
 
 import httpx
 import websockets
@@ -39,7 +40,8 @@ async def speak(stream, audio: bytes) -> None:
     await stream.send(json.dumps({"type": "session.end"}))
 
 
-async def main(base: str, source: str, target: str) -> None:
+async def converse(base: str, audio: bytes) -> bytes:
+    """A session in which this audio is said; returns what was heard."""
     headers = {"Authorization": f"Bearer {os.environ['GLOTGATE_API_KEY']}"}
     async with httpx.AsyncClient(base_url=base, headers=headers) as api:
         body = {"mode": "bidirectional_translation", "source_language": "en", "target_language": "es"}
@@ -52,19 +54,18 @@ async def main(base: str, source: str, target: str) -> None:
             async for text in stream:
                 message = json.loads(text)
                 if message["type"] == "session.ready":
-                    with open(source, "rb") as file:
-                        speaking = asyncio.create_task(speak(stream, file.read()))
+                    speaking = asyncio.create_task(speak(stream, audio))
                 elif message["type"] == "audio.output":
                     heard += base64.b64decode(message["audio"]["payload"])
                 elif message["type"].startswith(("transcript.", "session.error")):
                     print(message["type"], message.get("text") or message.get("message"))
             if speaking is not None:
                 await speaking
-        with open(target, "wb") as file:
-            file.write(heard)
         summary = (await api.post(f"/v1/sessions/{session['id']}/end", json={})).raise_for_status().json()
         print(f"{len(heard) / 8000:.1f} s came back in a session of {summary['duration_seconds']:.1f} s")
+        return bytes(heard)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    base, source, target = sys.argv[1:]
+    Path(target).write_bytes(asyncio.run(converse(base, Path(source).read_bytes())))

@@ -9,6 +9,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,30 +41,25 @@ def _programs() -> Path:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[Server]:
-    """Run a server with its data in `folder` until the block ends."""
+def server() -> Iterator[Server]:
+    """Run a server until the block ends, in a folder of its own: pytest's are closed to the server's user."""
     programs = _programs()
-    socket = Path(f"/tmp/pg-{os.getpid()}")  # a socket's path may have 107 characters, pytest's have more
-    socket.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path may have 107 characters
     prefix: list[str] = []
     if os.geteuid() == 0:
-        for path in (folder, socket):
-            shutil.chown(path, "postgres", "postgres")
-        for parent in folder.parents:  # pytest closes its folders to others
-            if parent.name.startswith("pytest-"):
-                parent.chmod(0o711)
+        shutil.chown(folder, "postgres", "postgres")
         prefix = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
     try:
         _call(prefix, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
-        settings = f"-k {socket} -h '' -c fsync=off -c synchronous_commit=off -c max_connections=200"
+        settings = f"-k {folder} -h '' -c fsync=off -c synchronous_commit=off -c max_connections=200"
         _call(prefix, programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", settings, "start")
         try:
-            yield Server(socket)
+            yield Server(folder)
         finally:
             _call(prefix, programs / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
     finally:
-        shutil.rmtree(socket)
+        shutil.rmtree(folder)
 
 
 def _call(prefix: list[str], *command: str | Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,19 @@ class ServiceProcess:
             }
             | settings
         }
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (open as long as the process runs)
         self.process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, json.dumps(config), KEY],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
         assert self.process.stdout is not None
         lines = iter(self.process.stdout)
-        self.rest = next(line for line in lines if line.startswith("http")).strip()
+        self.rest = next((line for line in lines if line.startswith("http")), "").strip()
+        if not self.rest:
+            self._errors.seek(0)
+            raise RuntimeError(f"the service did not start: {self._errors.read()[-2000:]}")
         self._drain = threading.Thread(target=lambda: list(lines), daemon=True)
         self._drain.start()
 

@@ -12,8 +12,8 @@ from tests.support import postgresql
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgresql.Server]:
-    with postgresql.server(tmp_path_factory.mktemp("postgresql")) as running:
+def postgresql_server() -> Iterator[postgresql.Server]:
+    with postgresql.server() as running:
         yield running
 
 
