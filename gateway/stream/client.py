@@ -172,28 +172,25 @@ class StreamClient:
 
     async def _once(self) -> Over | None:
         """One connection from start to end. None: try again."""
-        result, over, connection = await self._connect()
-        self._meter.connected(result)
-        if connection is None:
-            if self._opened_before:
-                self._meter.reconnected("failed")
-            return over
+        # It is ours from the start: it may be ready, and full, before `ws_connect` returns.
+        connection = self._connection = Connection(self, self._config, self._totals)
         try:
+            result, over = await self._connect(connection)
+            self._meter.connected(result)
+            if result != "ok":
+                if self._opened_before:
+                    self._meter.reconnected("failed")
+                return over
             over = await connection.ended
         finally:
             self._connection = None
-        was_open, self.is_open, self.sender = self.is_open, False, None
         if self._stopped:
             return None
         self._meter.closed(connection.why)
-        if was_open and over is None:
-            self._retry.lost(asyncio.get_running_loop().time())
-            self._owner.stream_lost(0 if len(self._backlog) else connection.rewind)
         return over
 
-    async def _connect(self) -> tuple[str, Over | None, Connection | None]:
-        """Result label; whether that is final; the connection, once `session.ready` came."""
-        connection = Connection(self, self._config, self._totals)
+    async def _connect(self, connection: Connection) -> tuple[str, Over | None]:
+        """Until `session.ready`. The result's label, "ok" or what went wrong, and whether that is final."""
         timeout = self._config.ready_timeout_s
         try:
             address = await self._address()
@@ -207,29 +204,28 @@ class StreamClient:
                     max_redirects=0,
                     logger_name=log,
                 )
-                self._connection = connection
                 await connection.ready
         except GatewayError as error:
             final = error.fault in _FINAL
-            return "refused", Over(error.fault, "session_ended", error.message) if final else None, None
+            return "refused", Over(error.fault, "session_ended", error.message) if final else None
         except picows.WSInvalidStatusError as error:
             status = 0 if error.response is None else int(error.response.status)
-            return "refused", _refusal(status), None
+            return "refused", _refusal(status)
         except TimeoutError:
             connection.cut("error", 0)
-            return ("timeout" if connection.transport is None else "not_ready"), None, None
+            return ("timeout" if connection.transport is None else "not_ready"), None
         except ssl.SSLError:
-            return "tls", None, None
+            return "tls", None
         except OSError:
             if connection.ended.done():  # it was there, and closed before it was ready
-                return "not_ready", connection.ended.result(), None
-            return "unreachable", None, None
+                return "not_ready", connection.ended.result()
+            return "unreachable", None
         except picows.WSError:
-            return "failed", None, None
+            return "failed", None
         finally:
             if self._stopped:
                 connection.close()
-        return "ok", None, connection
+        return "ok", None
 
     def connection_read(self, connection: Connection, message: Incoming | Bad) -> None:
         """From the connection: anything but `audio.output` and `session.ended`."""
@@ -242,6 +238,18 @@ class StreamClient:
         elif not connection.ready.done():
             self._ready(connection, message)
         # else: another `session.ready` on the same connection is no new session
+
+    def connection_lost(self, connection: Connection) -> None:
+        """From the connection, once: nothing more can be sent on it, though the end may still be on its way.
+
+        What comes from here on is kept; what was sent a moment ago is taken again, for nobody may have read it.
+        """
+        if connection is not self._connection:
+            return
+        was_open, self.is_open, self.sender = self.is_open, False, None
+        if was_open and not self._stopped and connection.final is None:
+            self._retry.lost(asyncio.get_running_loop().time())
+            self._owner.stream_lost(0 if len(self._backlog) else connection.rewind)
 
     def connection_writable(self, connection: Connection, writable: bool) -> None:
         """From the connection: its buffer ran full, or has drained."""

@@ -48,6 +48,7 @@ class Reader(Protocol):
     def connection_play(self, message: PlayAudio) -> None: ...
     def connection_read(self, connection: Connection, message: Incoming | Bad) -> None: ...
     def connection_writable(self, connection: Connection, writable: bool) -> None: ...
+    def connection_lost(self, connection: Connection) -> None: ...
 
 
 class Connection(picows.WSListener):
@@ -72,7 +73,7 @@ class Connection(picows.WSListener):
         self._octets = 0  # received since the last `check`
         self._abandoned = False
         self._assembler = Assembler()
-        self._final: Over | None = None
+        self.final: Over | None = None
 
     @property
     def queued_octets(self) -> int:
@@ -125,7 +126,7 @@ class Connection(picows.WSListener):
 
     def _other(self, message: Incoming | Bad) -> None:
         if isinstance(message, messages.SessionEnded):
-            self._final = Over(Fault.SESSION_ENDED, "session_ended", message.reason)
+            self.final = Over(Fault.SESSION_ENDED, "session_ended", message.reason)
             self.why = "session_ended"
             self.close()
             self._finish()
@@ -137,8 +138,8 @@ class Connection(picows.WSListener):
         if handshake is not None and handshake.sent is not None:
             return  # an answer to ours, whatever it says
         # 1000 says that the purpose is fulfilled (RFC 6455 §7.4.1): a stream closed so is not opened again.
-        if code == 1000 and self._final is None:
-            self._final = Over(Fault.SESSION_ENDED, "session_ended", "the session stream was closed")
+        if code == 1000 and self.final is None:
+            self.final = Over(Fault.SESSION_ENDED, "session_ended", "the session stream was closed")
             self.why = "clean"
         elif code in (1001, 1012):
             self.why = "going_away"
@@ -146,11 +147,13 @@ class Connection(picows.WSListener):
 
     def pause_writing(self) -> None:
         self.paused = True
-        self._reader.connection_writable(self, False)
+        if not self._abandoned:
+            self._reader.connection_writable(self, False)
 
     def resume_writing(self) -> None:
         self.paused = False
-        self._reader.connection_writable(self, True)
+        if not self._abandoned:
+            self._reader.connection_writable(self, True)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         handshake = transport.close_handshake
@@ -173,7 +176,7 @@ class Connection(picows.WSListener):
 
     def close(self) -> None:
         """Say goodbye; cut the connection if the peer takes its time over it."""
-        self._abandoned = True
+        self._abandon()
         transport = self.transport
         if transport is None or transport.is_disconnected:
             return
@@ -195,13 +198,20 @@ class Connection(picows.WSListener):
         self._totals.octets_received += self._octets
         self._octets = 0
 
+    def _abandon(self) -> None:
+        """picows drops in silence what is sent on a closing connection: nothing may be sent from here on."""
+        if not self._abandoned:
+            self._abandoned = True
+            self._reader.connection_lost(self)
+
     def _finish(self) -> None:
+        self._abandon()
         self._take_account()
         if not self.ready.done():
             self.ready.set_exception(ConnectionResetError("closed before session.ready"))
             self.ready.exception()  # it may have no reader: then this is not a failure to be shouted about
         if not self.ended.done():
-            self.ended.set_result(self._final)
+            self.ended.set_result(self.final)
 
 
 def _tune(sock: socket.socket, dead_after_s: float) -> None:
