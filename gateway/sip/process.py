@@ -223,6 +223,7 @@ class Process:
 
     def updated(self, call: StackCall, offer: str) -> bool:
         """RFC 3311 §5.2 lets an UPDATE wait for nobody: it is answered on the terms of our last SDP."""
+        offer = headers.printable(offer)
         try:
             settled = negotiation.reanswer(sdp.parse(call.dialog.local_sdp), sdp.parse(offer))
         except SdpRefused:

@@ -162,6 +162,8 @@ def _media(line: tuple[str, str], section: _Section, session: _Section) -> Media
     if len(formats) > MAX_FORMATS:
         raise SdpRefused(Refusal.TOO_MANY_FORMATS, str(len(formats)))
     port = _number(port_text.partition("/")[0], 65535, Refusal.BAD_PORT)
+    if not line[1].isascii():  # tokens all (§9), which an answer echoes
+        raise SdpRefused(Refusal.BAD_MEDIA, line[1])
     connection = section.connection or session.connection
     if connection is None:
         if port:

@@ -242,6 +242,7 @@ def test_an_update_is_answered_on_the_terms_of_our_last_sdp(rig):
     assert "c=IN IP4 10.0.0.2" in told.answer
     assert rig.process.description(call, answering=True) == told.answer
     assert not rig.process.updated(call, "nonsense")
+    assert not rig.process.updated(call, SDP.replace("RTP/AVP", "RTP/AVP\udc96"))
     assert rig.told() == []
 
 

@@ -137,6 +137,7 @@ REFUSED = [
     (Refusal.MULTICAST, AUDIO.replace("c=IN IP4 10.0.0.1", "c=IN IP4 224.2.1.1/127")),
     (Refusal.MULTICAST, AUDIO.replace("c=IN IP4 10.0.0.1", "c=IN IP4 255.255.255.255")),
     (Refusal.BAD_MEDIA, HEAD + "m=audio 4000\r\n"),
+    (Refusal.BAD_MEDIA, HEAD + "m=audio 4000 RTP/AVP\ufffd 0\r\n"),
     (Refusal.TOO_MANY_MEDIA, HEAD + "m=audio 4000 RTP/AVP 0\r\n" * 17),
     (Refusal.TOO_MANY_FORMATS, HEAD + "m=audio 4000 RTP/AVP" + " 0" * 33 + "\r\n"),
     (Refusal.TOO_MANY_ATTRIBUTES, AUDIO + f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n" * 61),
