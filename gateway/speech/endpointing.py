@@ -9,6 +9,7 @@ speech over it is still found. Knows no session and no engine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log10
 from typing import Final
 
 import numpy as np
@@ -21,11 +22,14 @@ WINDOW_MS: Final = 20
 _WINDOW: Final = WINDOW_MS * OCTETS_PER_MS
 
 
-def levels_db(octets: bytes | bytearray | memoryview) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def levels_db(octets: bytes | bytearray | memoryview) -> list[float]:
     """Level of each whole 20 ms window in dB below full scale; digital silence is −100."""
-    whole = len(octets) // _WINDOW * _WINDOW
-    squares = mulaw.ENERGY[np.frombuffer(octets, np.uint8, count=whole)].reshape(-1, _WINDOW)  # (windows, 160)
-    return np.asarray(10.0 * np.log10(squares.mean(axis=1) + 1e-10), dtype=np.float32)
+    windows = len(octets) // _WINDOW
+    squares = mulaw.ENERGY[np.frombuffer(octets, np.uint8, count=windows * _WINDOW)]
+    if windows == 1:  # a frame at a time, as it comes from a gateway: numpy's overhead would be most of it
+        return [10.0 * log10(float(squares.sum()) / _WINDOW + 1e-10)]
+    means = squares.reshape(windows, _WINDOW).mean(axis=1).tolist()
+    return [10.0 * log10(mean + 1e-10) for mean in means]
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Endpointer:
         tuning = self.tuning
         if len(self._audio) - self._judged < _WINDOW:
             return
-        for level in levels_db(bytes(memoryview(self._audio)[self._judged :])).tolist():
+        for level in levels_db(bytes(memoryview(self._audio)[self._judged :])):
             self._judged += _WINDOW
             loud = level > max(self.floor_db + tuning.above_floor_db, tuning.quietest_db)
             # The floor climbs in speech too, though four times slower: else a fan that starts in the
