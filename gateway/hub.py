@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import httpx
+
 from gateway import __version__, lifeline
 from gateway.bootstrap import Start
 from gateway.calls.controller import Controller
@@ -30,6 +32,9 @@ from gateway.sip import events as sip
 from rtp import control
 
 BEAT_S: Final = 1.0
+#: Where the embedded session service tells its metrics, and how long it may take.
+SESSIONS_METRICS: Final = "/internal/metrics"
+SESSIONS_S: Final = 2.0
 
 
 class Hub:
@@ -50,6 +55,8 @@ class Hub:
         self._health.started("supervisor", supervisor)
         self._lives: dict[str, int] = {}
         self._controller: Controller
+        # One for good: making one loads the certificate authorities, for which calls would wait.
+        self._client = httpx.AsyncClient(timeout=SESSIONS_S, trust_env=False)
         self._draining: asyncio.Task[None] | None = None
         self._told = lifeline.Status(False, "")
         self.on_admin: Callable[[str, int], None] = lambda host, port: log.info("admin_address", host=host, port=port)
@@ -67,6 +74,7 @@ class Hub:
         finally:
             self._loop.remove_reader(self._line.fileno())
             await admin.close()
+            await self._client.aclose()
 
     def _started(self, controller: Controller) -> None:
         self._controller = controller
@@ -142,6 +150,22 @@ class Hub:
 
     # For operators
 
+    async def _ask_sessions(self) -> bytes:
+        """The embedded session service's own metrics; nothing while it is away, or is somebody else's."""
+        sessions = self._start.config.sessions
+        if sessions.mode != "embedded":
+            return b""
+        host, port = split_host_port(sessions.bind)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        try:
+            headers = {"Authorization": f"Bearer {self._start.internal_key}"}
+            answer = await self._client.get(url + SESSIONS_METRICS, headers=headers)
+        except httpx.HTTPError as error:
+            self._log.debug("sessions_metrics_missing", error=str(error))
+            return b""
+        return answer.content if answer.status_code == 200 else b""
+
     def _routes(self) -> dict[str, Route]:
         async def livez() -> Answer:
             return as_json({"alive": True})
@@ -152,7 +176,7 @@ class Hub:
 
         async def metrics() -> Answer:
             self._usage.observe(self._health.pids)
-            return Answer(200, self._metrics.exposition(), METRICS_TYPE)
+            return Answer(200, self._metrics.exposition() + await self._ask_sessions(), METRICS_TYPE)
 
         async def calls() -> Answer:
             return as_json({"capacity": self._controller.capacity, "calls": self._controller.calls()})

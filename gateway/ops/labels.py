@@ -54,7 +54,7 @@ BAD_MESSAGES: Final = (
     "too_large",
     "unknown_target",
 )
-#: Message types that a stream's server sends, and that its client sends (contract §2).
+#: Message types that a stream's server sends (contract §2).
 SERVER_TYPES: Final = (
     "session.ready",
     "pong",
@@ -69,22 +69,6 @@ SERVER_TYPES: Final = (
     "session.ended",
     "session.error",
 )
-CLIENT_TYPES: Final = (
-    "audio.input",
-    "ping",
-    "session.end",
-    "dtmf",
-    "mark.played",
-    "audio.cleared",
-    "audio.pushback",
-    "speech.started",
-    "speech.stopped",
-    "call.joined",
-    "call.left",
-    "call.held",
-    "call.resumed",
-    "call.error",
-)
 
 UNDERRUN_LADDER: Final = ("20ms", "60ms", "200ms", "1s")
 AUDIO_FAULTS: Final = (
@@ -96,5 +80,3 @@ AUDIO_FAULTS: Final = (
     "icmp_refused",
     "unknown",
 )
-END_OF_SESSION: Final = ("explicit_end", "completed", "timeout", "error")
-WEBHOOK_RESULTS: Final = ("delivered", "retried", "given_up", "refused")

@@ -17,8 +17,6 @@ from typing import Final
 from gateway.ops.labels import (
     AUDIO_FAULTS,
     BAD_MESSAGES,
-    CLIENT_TYPES,
-    END_OF_SESSION,
     END_REASONS,
     OUTCOMES,
     PROCESSES,
@@ -28,7 +26,6 @@ from gateway.ops.labels import (
     STREAM_DROPS,
     STREAM_RESULTS,
     UNDERRUN_LADDER,
-    WEBHOOK_RESULTS,
 )
 from gateway.ops.registry import Table
 from rtp.control import LATENESS_BOUNDS_US
@@ -182,21 +179,12 @@ class SessionsMetrics(Table):
 
     def __init__(self) -> None:
         super().__init__()
-        one, many, gauge = self._counter, self._counters, self._gauge
+        many, gauge = self._counters, self._gauge
         methods, classes = ("GET", "POST", "PUT", "PATCH", "DELETE"), ("2xx", "3xx", "4xx", "5xx")
         self.requests = many("sessions_http_requests", "REST requests.", method=methods, status=classes)
         self.request_time = self._histogram("sessions_http_request_seconds", "Time a REST request took.", _LATENCY_S)
-        self.created = one("sessions_created", "Sessions created.")
-        self.ended = many("sessions_ended", "Sessions ended, by reason.", reason=END_OF_SESSION)
         self.active = gauge("sessions_active", "Sessions not yet ended.")
         self.streams = gauge("sessions_streams_open", "Stream connections.")
-        self.streams_refused = many(
-            "sessions_streams_refused", "Handshakes refused.", status=("401", "404", "409", "503")
+        self.stream_events = self._bounded(
+            "sessions_stream_events", "What streams refused, dropped or were cut for.", "event", 64
         )
-        self.messages = many("sessions_stream_messages", "Stream messages taken, by type.", type=CLIENT_TYPES)
-        self.bad_messages = many("sessions_stream_bad_messages", "Stream messages refused.", cause=BAD_MESSAGES)
-        self.audio_dropped = one("sessions_stream_audio_dropped", "audio.output messages dropped for slow clients.")
-        self.utterances = one("sessions_utterances", "Finished utterances interpreted.")
-        self.interpret_time = self._histogram("sessions_interpret_seconds", "Utterance end to first audio.", _LATENCY_S)
-        self.webhooks = many("sessions_webhook_deliveries", "Webhook attempts.", result=WEBHOOK_RESULTS)
-        self.webhook_queue = gauge("sessions_webhooks_pending", "Webhook deliveries not yet made.")

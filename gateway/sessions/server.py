@@ -24,6 +24,7 @@ from gateway.sessions.database import Database
 from gateway.sessions.egress import Guard, HttpPost
 from gateway.sessions.hub import Hub
 from gateway.sessions.lifecycle import Limits
+from gateway.sessions.meter import Meter
 from gateway.sessions.nodes import Membership
 from gateway.sessions.service import Service
 from gateway.sessions.store import Session
@@ -96,9 +97,10 @@ async def serve(
     await members.step()
     service = Service(hub, members, guard, token_secret=secret, internal_key=internal_key)
     app = create_app(service, config.sessions.data_dir, ready=lambda: not stop.is_set())
+    meter = Meter(app, internal_key, lambda: (len(hub.sessions), len(streams.streams)), lambda: streams.counts)
     rest = _Uvicorn(
         uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=75
+            meter, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=75
         )
     )
     host, port = split_host_port(config.sessions.bind)
