@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from gateway.ops.metrics import Metrics
+from gateway.ops.metrics import Metrics, SessionsMetrics
 from tests.support.promql import (
     DASHBOARD,
     ETC,
@@ -24,7 +24,7 @@ from tests.support.promql import (
 def exposition() -> str:
     metrics = Metrics()
     metrics.build_info.labels("0", "3.11").set(1)
-    return metrics.exposition().decode()
+    return (metrics.exposition() + SessionsMetrics().exposition()).decode()
 
 
 def test_every_expression_of_the_dashboard_can_be_answered(exposition: str) -> None:
@@ -70,7 +70,7 @@ def test_the_dashboard_is_sound() -> None:
                 assert places.setdefault((x, y), panel["title"]) == panel["title"], "panels overlap"
         assert panel["type"] == "row" or panel["targets"]
     rows = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
-    assert rows == ["Now", "Calls", "Quality", "Media loop", "Streams", "Processes"]
+    assert rows == ["Now", "Calls", "Quality", "Media loop", "Streams", "Session service, embedded", "Processes"]
 
 
 def test_the_rules_are_sound() -> None:
