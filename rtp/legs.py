@@ -25,7 +25,9 @@ from rtp.source_lock import Address, SourceLock
 from rtp.srtp import Pointer, Srtp, pointer_to
 from rtp.table import KINDS, NOT_ACCEPTED, Table
 
-MTU: Final = 1501  #: one more than is accepted, so that a longer datagram is seen to be too long
+#: Octets of a datagram that are looked at. Buffers take more, so that a longer one is seen to be longer …
+LONGEST: Final = 1500
+MTU: Final = 1504  #: … and rows of them begin at multiples of four, which libsrtp needs.
 #: Datagrams from strangers looked at in one slot, all legs together; more wait in the kernel, which drops them.
 STRANGERS_PER_SLOT: Final = 16
 #: RTCP reports sent in one slot: those of a thousand legs fit in a second.
@@ -62,9 +64,10 @@ class Legs:
         self.others: dict[int, Callable[[int, int], None]] = {}  # other sockets → handler(slot number, now_ns)
         self.send_to: list[Send] = [_send_nowhere] * n
         self.receive_from: list[Receive] = [_receive_nothing] * n
-        self.scratch = np.zeros((1, MTU), np.uint8)
-        self._scratch_view = self.scratch[0].data
-        self._scratch_at = pointer_to(self.scratch)
+        buffer = np.zeros((1, MTU), np.uint8)
+        self.scratch = buffer[:, :LONGEST]
+        self._scratch_view = buffer[0].data
+        self._scratch_at = pointer_to(buffer)
         self.secure: dict[int, Srtp] = {}  # rows whose media is sealed
         self._settings = settings
         self._plane: Plane = table.plane

@@ -19,7 +19,7 @@ import numpy as np
 from rtp import control, host
 from rtp.control import CommandChannel
 from rtp.errors import LABELS
-from rtp.legs import MTU, Legs
+from rtp.legs import LONGEST, MTU, Legs
 from rtp.plane import Plane
 from rtp.settings import Settings
 from rtp.srtp import pointer_to
@@ -49,9 +49,10 @@ class Loop:
         self._legs.others[channel.fileno()] = lambda _slot, now_ns: self._commands(now_ns)
         self._running = True
 
-        self._batch = np.zeros((plane.capacity, MTU), np.uint8)
-        self._batch_views = [row.data for row in self._batch]
-        at = pointer_to(self._batch)
+        buffer = np.zeros((plane.capacity, MTU), np.uint8)
+        self._batch = buffer[:, :LONGEST]
+        self._batch_views = [row.data for row in buffer]
+        at = pointer_to(buffer)
         self._batch_pointers = [at + i * MTU for i in range(plane.capacity)]
         self._packet_views = self._tick.packet_views()
 

@@ -203,6 +203,15 @@ def test_strangers_are_named_and_not_heard(process: Process) -> None:
         stranger.recv(2000)
 
 
+def test_a_datagram_that_is_too_long_is_not_cut_to_size(process: Process) -> None:
+    leg, caller = process.open(), phone()
+    process.configure(leg, caller)
+    for length in (1500, 1501, 1503, 1504, 1505, 4000):
+        caller.sendto(rtp_packet(1, 1, bytes(length - 12)), ("127.0.0.1", leg.rtp_port))
+    process.wait(lambda: process.plane.stats["packets_bad"][leg.row] == 5)
+    process.wait(lambda: process.plane.stats["packets_received"][leg.row] == 1)
+
+
 def test_a_peer_behind_a_nat_is_learned(process: Process) -> None:
     leg, sdp, real = process.open(), phone(), phone()
     process.configure(leg, sdp, symmetric="on")
