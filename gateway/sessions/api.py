@@ -173,6 +173,13 @@ def _add_session_routes(app: FastAPI) -> None:
         ticket = service.ticket(principal, route, idempotency_key, body)
         return answer(await service.end(principal, session_id, asked.reason, ticket))
 
+    @app.post("/v1/sessions/{session_id}/calls/{call_id}/hangup", **openapi.HANG_UP)
+    async def hang_up(request: Request, principal: Writer, session_id: str, call_id: str) -> Response:
+        """Hang up one call of a session; `call.left` on the stream tells when it has ended."""
+        body = await read_body(request)
+        asked = parse(SessionEnd, body) if body else SessionEnd()
+        return answer(await service_of(request).hang_up(principal, session_id, call_id, asked.reason))
+
 
 def _add_health_routes(app: FastAPI, ready: Callable[[], bool]) -> None:
     @app.get("/livez", **openapi.HEALTH)

@@ -161,6 +161,14 @@ class LiveSession:
         names = ["customer", "agent", *(f"participant-{n}" for n in range(3, MAX_SPEAKERS + 3))]
         return next(name for name in names if name not in self.speakers)
 
+    def hang_up(self, call_id: str, reason: str | None) -> bool:
+        """Ask the gateway that has this call to end it. False: no such call."""
+        for speaker, joined in self.calls.items():
+            if joined == call_id:
+                self._broadcast(m.CallHangup(speaker, reason))
+                return True
+        return False
+
     def warn(self, peer: Peer, code: str, message: str) -> None:
         """Tell one stream of a fault; it stays open."""
         self.counts[code] += 1

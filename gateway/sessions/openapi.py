@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.sessions.idempotency import KEY_PATTERN
 from gateway.sessions.schema import (
+    CallSummary,
     ErrorView,
     RecordingItem,
     RecordingList,
@@ -111,6 +112,12 @@ AUDIO: Final[dict[str, Any]] = {
 TIMELINE: Final[dict[str, Any]] = {
     "tags": ["results"],
     "responses": {200: {"model": Timeline, "headers": _REQUEST_ID}} | _READ_ERRORS,
+}
+HANG_UP: Final[dict[str, Any]] = {
+    "tags": ["sessions"],
+    "responses": {200: {"model": CallSummary, "headers": _REQUEST_ID}}
+    | _errors(400, 401, 403, 404, 413, 415, 429, 503),
+    "openapi_extra": _body("SessionEnd", False),
 }
 HEALTH: Final[dict[str, Any]] = {"tags": ["health"], "responses": _errors(503)}
 

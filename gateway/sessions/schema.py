@@ -253,6 +253,13 @@ class Timeline(BaseModel):
     events: list[dict[str, Any]]
 
 
+class CallSummary(BaseModel):
+    id: str
+    object: Literal["call"]
+    session_id: str
+    status: Literal["ending"]
+
+
 class ErrorBody(BaseModel):
     type: str
     code: str

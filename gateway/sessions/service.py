@@ -148,6 +148,19 @@ class Service:
                     raise idempotency.conflict() from None  # another node has ended it just now
             return reply
 
+    async def hang_up(self, principal: Principal, session_id: str, call_id: str, reason: str | None) -> Reply:
+        """POST …/calls/{call_id}/hangup: the gateway that has the call is told over its stream."""
+        stored = await self.database.run(store.find_session, session_id, principal.organization_id)
+        live = self.hub.sessions.get(session_id)
+        if live is None and stored.status != "ended":
+            raise PeerFault(
+                Fault.SERVICE_UNAVAILABLE, f"session {session_id} is held by node {stored.node}", retry_after_s=5
+            )
+        if live is None or not live.hang_up(call_id, reason):
+            raise PeerFault(Fault.SESSION_NOT_FOUND, f"session {session_id} has no call {call_id}", param="call_id")
+        view = {"id": call_id, "object": "call", "session_id": session_id, "status": "ending"}
+        return Reply(200, _encode(view), {})
+
     # ---- their results -----------------------------------------------------------------------------
 
     async def transcript(self, principal: Principal, session_id: str) -> tuple[Session, list[transcripts.Turn]]:

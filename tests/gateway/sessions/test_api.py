@@ -335,6 +335,29 @@ def test_ending(database_url: str) -> None:
     run(database_url, scenario)
 
 
+def test_hanging_up_a_call(sqlite_url: str) -> None:
+    async def scenario(kit: Kit) -> None:
+        session = await kit.create()
+        path = f"/v1/sessions/{session['id']}/calls/call_1/hangup"
+        assert (await kit.http.post(path)).status_code == 404
+        async with kit.stream(session) as client:
+            client.send({"type": "call.joined", "speaker": "agent", "call_id": "call_1"})
+            await client.synced()
+            response = await kit.post(path, {"reason": "done"})
+            assert (response.status_code, response.json()["status"]) == (200, "ending")
+            told = await client.receive("call.hangup")
+            assert told == {"type": "call.hangup", "target": "agent", "reason": "done"}
+            client.send({"type": "call.left", "speaker": "agent", "call_id": "call_1"})
+            await client.synced()
+            assert (await kit.http.post(path)).json()["error"]["param"] == "call_id"
+            stranger = {"Authorization": f"Bearer {kit.add_key('org_b')}"}
+            assert (await kit.post(path, {}, **stranger)).status_code == 404
+        await kit.post(f"/v1/sessions/{session['id']}/end")
+        assert (await kit.http.post(path)).status_code == 404
+
+    run(sqlite_url, scenario)
+
+
 def test_a_defect_is_an_envelope_too(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(kit: Kit) -> None:
         async def broken(*_args: object) -> None:
