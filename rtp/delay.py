@@ -197,7 +197,7 @@ class Delay:
         room = self.present(rows, now_ns, cursor) - (FRAME - grain)
         ahead = cursor - self._position[rows]
         slack = np.where(quiet, IN_PAUSE, IN_SPEECH)
-        forward = room - slack - np.maximum(need, self.start)
+        forward = room - np.maximum(need + slack, self.start)
         forward -= (ahead + forward) % grain
         back = room + slack - need
         back -= (ahead + back) % grain
