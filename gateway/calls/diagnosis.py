@@ -11,7 +11,7 @@ Owns the rules. Refuses to know where figures come from and who is told.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, SupportsFloat
 
 #: Seconds in a row that show the same.
 CONFIRM: Final = 2
@@ -39,6 +39,12 @@ ADVICE: Final = {
 }
 
 
+class Statistics(Protocol):
+    """A figure by its name."""
+
+    def __getitem__(self, name: str, /) -> SupportsFloat: ...
+
+
 class Finding(NamedTuple):
     """kind: no_audio, one_way_audio. cause: a label of `ops.labels.AUDIO_FAULTS`. detail: in words."""
 
@@ -57,8 +63,8 @@ class Diagnosis:
         self._suspected = ""
         self._seconds = 0
 
-    def look(self, statistics: Mapping[str, float], *, held: bool) -> Finding | None:
-        """A second has passed. statistics: `rtp.plane.STATS` by name. A cause that is new to the call, or None."""
+    def look(self, statistics: Statistics, *, held: bool) -> Finding | None:
+        """A second has passed. statistics: a row of `rtp.plane.STATS`. A cause that is new to the call, or None."""
         now = {name: float(statistics[name]) for name in _WATCHED}
         grown = {name: now[name] - self._before.get(name, 0.0) for name in _WATCHED}
         first, self._before = not self._before, now

@@ -98,7 +98,7 @@ def diagnose(runner: Runner, plane: Plane, metrics: Metrics) -> None:
     row = plane.stats[leg.row]
     if int(row["generation"]) != leg.generation:
         return
-    finding = runner.diagnosis.look({name: float(row[name]) for name in row.dtype.names or ()}, held=call.held)
+    finding = runner.diagnosis.look(row, held=call.held)
     if finding is not None:
         metrics.audio_faults[finding.cause].inc()
         runner.log.warning(finding.kind, cause=finding.cause, detail=finding.detail)

@@ -136,15 +136,19 @@ class Pump:
         return back
 
     def wake(self) -> None:
-        """Send everything that is new. Call it when the eventfd was signalled, and after `rewind`."""
+        """Send everything that is new by now. Call it when the eventfd was signalled, and after `rewind`.
+
+        What comes in meanwhile waits for the next call: a host that is too slow must not starve the rest of the loop.
+        """
         tails, per_message = self._tails, self._per_message
-        behind = self._head - tails
+        head = self._head.copy()
+        behind = head - tails
         rows = (behind >= per_message).nonzero()[0]
         while len(rows):
             if behind[rows].max() > HISTORY:
                 self._skip(rows[behind[rows] > HISTORY])
             self._send(rows)
-            behind = self._head - tails
+            behind = head - tails
             rows = (behind >= per_message).nonzero()[0]
 
     def watch(self, playout: Playout, stream: Stream) -> None:
