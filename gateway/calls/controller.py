@@ -68,7 +68,9 @@ class Controller:
         self._loop = asyncio.get_running_loop()
         totals = Totals()
         self._pump = Pump(plane, config.stream.frame_ms, totals)
-        place = Place(config, plane, self._pump, self._set_gains, totals, metrics, log, OncePerCall())
+        place = Place(
+            config, plane, self._pump, self._set_gains, totals, metrics, log, OncePerCall(metrics.log_suppressed.inc)
+        )
         self._registry = Registry(place, directory, random)
         self._advertise = Advertiser(config.media.bind, config.media.advertise)
         self._streams = reporting.StreamReport(metrics, totals)
@@ -191,9 +193,9 @@ class Controller:
 
     def notes(self) -> list[str]:
         """What an operator should know though calls are taken."""
-        if self._agent is None or self._agent.fit_for_network:
-            return []
-        return [f"this pjsua2 build is not fit for a network and carries {self._agent.max_calls} calls"]
+        fit = self._agent is None or self._agent.fit_for_network
+        unfit = f"this pjsua2 build is not fit for a network and carries {self.capacity} calls"
+        return [*([] if fit else [unfit]), *self._loop_feed.notes]
 
     @property
     def capacity(self) -> int:
@@ -264,7 +266,7 @@ class Controller:
                 self._tell_readiness()
                 self._log.info("sip_ready", listening=event.listening, version=event.version)
                 for note in self.notes():
-                    self._log.warning("sip_not_fit", note=note)
+                    self._log.warning("ready_with_a_note", note=note)
             case sip.Invited():
                 self._invited(event)
             case _:
@@ -373,6 +375,7 @@ class Controller:
         for name, channel in (("sip", self._sip), ("rtp", self._rtp)):
             if channel is not None:
                 self.metrics.channel_backlog[name].set(channel.backlog)
+                self.metrics.channel_refused.absorb({name: channel.refused})
 
     def _flush(self) -> None:
         for channel, lost in ((self._sip, self.sip_lost), (self._rtp, self.rtp_lost)):

@@ -128,8 +128,10 @@ class LoopFeed:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._slots = self._missed = 0
+        self.notes: list[str] = []  #: what the host does not permit the loop, in words
 
     def ready(self, event: EngineReady) -> None:
+        self.notes = event.notes
         self._metrics.realtime_fifo.set(event.scheduler == "fifo")
         self._metrics.realtime_notes.set(len(event.notes))
 

@@ -13,6 +13,7 @@ import logging
 import re
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final, TextIO, cast
 
 import msgspec
@@ -96,16 +97,16 @@ def _form(settings: Logging, process: str, out: TextIO) -> dict[str, Any]:
 
 
 class OncePerCall:
-    """Lets one line through for each cause and call, and counts the others.
+    """Lets one line through for each cause and call, and counts the others. suppressed: called for each of these.
 
     Memory is bounded by `calls` × `causes`: the call heard of longest ago is forgotten first, and causes
     beyond the bound count as one.
     """
 
-    def __init__(self, calls: int = 4096, causes: int = 32) -> None:
+    def __init__(self, suppressed: Callable[[], None] = lambda: None, calls: int = 4096, causes: int = 32) -> None:
+        self._suppressed = suppressed
         self._calls: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._bounds = calls, causes
-        self.suppressed = 0  #: lines left out so far
 
     def first(self, cause: str, call: str = "") -> bool:
         """Whether this is the first time; every time counts."""
@@ -117,7 +118,7 @@ class OncePerCall:
             cause = "other"
         counts[cause] = counts.get(cause, 0) + 1
         if counts[cause] > 1:
-            self.suppressed += 1
+            self._suppressed()
         return counts[cause] == 1
 
     def end(self, call: str) -> dict[str, int]:

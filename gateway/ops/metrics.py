@@ -59,7 +59,8 @@ class Metrics(Table):
         self.process_cpu = many("process_cpu_seconds", "CPU time, user and system.", process=PROCESSES)
         self.process_rss = gauges("process_resident_memory_bytes", "Resident memory.", process=PROCESSES)
         self.process_fds = gauges("process_open_fds", "Open file descriptors.", process=PROCESSES)
-        self.channel_refused = many("channel_refused", "Messages dropped at a full channel.", process=("sip", "rtp"))
+        self.channel_refused = self._bounded("channel_refused", "Messages dropped at a full channel.", "process", 4)
+        self.channel_refused.absorb({"sip": 0, "rtp": 0})
         self.channel_backlog = gauges(
             "channel_backlog_messages", "Messages waiting for a process.", process=("sip", "rtp")
         )

@@ -148,6 +148,7 @@ def test_loop_counters_survive_a_restart() -> None:
     metrics = Metrics()
     feed = LoopFeed(metrics)
     feed.ready(EngineReady("fifo", ["no memory lock"]))
+    assert feed.notes == ["no memory lock"]
     feed.absorb(_loop(500, 4, 9))
     feed.restarted()
     assert metrics.rtp_legs._value.get() == 0
