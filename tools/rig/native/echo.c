@@ -295,7 +295,7 @@ static void on_connect(int listener)
 
 int main(void)
 {
-    process_begin();
+    process_begin(3600);
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;

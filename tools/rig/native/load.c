@@ -22,6 +22,7 @@
 #include "process.h"
 
 #define FRAME (20 * MS)
+#define LOST (1000 * MS)  /* later than this it gives up: it must not flood anybody to catch up */
 #define FLUSH (1000 * MS) /* how long after the window its last packets may still come back */
 
 enum { PHASES = 80 };
@@ -258,7 +259,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench-load: --target, --calls 1...%d and a positive --rate are needed\n", MAX_CALLS);
         return 2;
     }
-    process_begin();
+    process_begin((unsigned)(2 * caller.count / rate + seconds + settle + hold + 120));
 
     struct sockaddr_in gateway = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, here;
     socklen_t length = sizeof here;
@@ -300,6 +301,10 @@ int main(int argc, char **argv)
         struct timespec until = {due / 1000000000, due % 1000000000};
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
             ;
+        if (monotonic_ns() - due > LOST) {
+            fputs("bench-load: the machine stood still for a second; nothing that is measured now would mean anything\n", stderr);
+            return 1;
+        }
         uint32_t number = (uint32_t)(tick / PHASES) + 1;
         for (int i = stride == 1 ? 0 : phase; i < caller.count; i += stride)
             if (legs[i].open && legs[i].phase == phase)
