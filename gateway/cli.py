@@ -19,6 +19,7 @@ import typer
 from gateway import __version__
 from gateway.config import Config
 from gateway.configfile import ConfigError, load
+from gateway.sessions import commands
 
 if TYPE_CHECKING:
     from gateway.sessions.keys import ApiKey
@@ -35,6 +36,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys of the embedded session service.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(commands.sessions, name="sessions")
+app.add_typer(commands.webhooks(lambda path, job: _in_database(path, job), DEFAULT_FILE, time.time), name="webhooks")
 
 T = TypeVar("T")
 

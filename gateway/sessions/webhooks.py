@@ -131,8 +131,10 @@ class Dispatcher:
                 _log.warning("webhook_queue_unavailable", error=type(error).__name__)
                 more = 0
             if not more:
+                # Not wait_for: before Python 3.12 it forgets a cancellation that comes with the wake-up.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), 1.0)
+                    async with asyncio.timeout(1.0):
+                        await self._wake.wait()
             self._wake.clear()
 
     async def step(self) -> int:

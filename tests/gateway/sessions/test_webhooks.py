@@ -239,3 +239,19 @@ def test_run_is_woken(database: Database) -> None:
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(scenario())
+
+
+def test_run_is_cancelled_even_as_it_is_woken(database: Database) -> None:
+    clock = Clock()
+    dispatcher = make(database, clock, Endpoint(clock))
+
+    async def scenario() -> None:
+        running = asyncio.create_task(dispatcher.run())
+        await asyncio.sleep(0.05)  # it has found nothing, and waits
+        dispatcher.wake()
+        await asyncio.sleep(0)  # the wake-up is on its way
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=5)
+        assert done
+
+    asyncio.run(scenario())
