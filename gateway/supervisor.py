@@ -38,6 +38,8 @@ from gateway.sdnotify import Notifier
 SILENCE_S: Final = 6.0
 #: A process may take this long from its start until it is first heard of.
 START_S: Final = 60.0
+#: The supervisor's own lateness from which on it believes that it was stopped, not busy.
+STALL_S: Final = 1.0
 #: Between the polite signal and the other one.
 GRACE_S: Final = 2.0
 #: Beyond the drain's own time, for BYEs to be answered and files to be closed.
@@ -113,7 +115,9 @@ class Supervisor:
         while True:
             now = time.monotonic()
             self._start_due(now)
-            self._poll.poll(1000 * self._patience(now))
+            patience = self._patience(now)
+            self._poll.poll(1000 * patience)
+            self._forgive(time.monotonic() - now, patience)
             self._read_signals()
             self._read_lifeline()
             now = time.monotonic()
@@ -271,6 +275,15 @@ class Supervisor:
         if self._phase == "draining" and now >= self._deadline_s:
             self._log.warning("the calls did not end in time")
             self._end_all(now)
+
+    def _forgive(self, waited_s: float, patience_s: float) -> None:
+        """If this process itself stood still (a paused machine, a starved one), so did the others, most likely."""
+        if waited_s > patience_s + STALL_S:
+            self._log.warning("the supervisor stood still", waited_s=round(waited_s, 1))
+            for child in self._children.values():
+                child.started_s += waited_s
+                child.heard_s += waited_s if child.heard_s else 0.0
+                child.kill_at_s += waited_s if child.kill_at_s else 0.0
 
     def _patience(self, now: float) -> float:
         """Seconds until something is due; a second at most, for the watch."""

@@ -157,6 +157,18 @@ def test_a_controller_that_is_stopped_takes_sip_and_rtp_with_it(daemon: Daemon) 
     assert len(daemon.events("start", role="sessions")) == 1
 
 
+def test_a_machine_that_stood_still_costs_no_process(daemon: Daemon) -> None:
+    """All are stopped for longer than silence is suffered, and go on."""
+    daemon.notified("READY=1")
+    pids = [daemon.process.pid, *(daemon.start_of(role)["pid"] for role in ("controller", "sip", "rtp", "sessions"))]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in pids:
+            os.kill(pid, number)
+        time.sleep(2.5)
+    daemon.wait(lambda: "the supervisor stood still" in daemon.log(), "a note of the pause")
+    assert len(daemon.events("start")) == 4
+
+
 def test_sigterm_drains_and_ends_in_order(daemon: Daemon) -> None:
     daemon.notified("READY=1")
     daemon.process.terminate()
