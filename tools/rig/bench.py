@@ -152,12 +152,12 @@ def _measure(plan: Plan, daemon: Daemon, load: Program, echo: Program) -> Figure
     faults = _missing(pids, ("sip", "controller", "rtp"))
     began, cpu_began = time.monotonic(), processes.sample(pids)
     placed = plan.calls / plan.rate
-    load.event("up", placed + 40)
+    up = load.event("up", placed + 40)["up"]
     media: Figures = {}
     if not plan.hold:
         window = load.event("window", 5)
         echo.tell(f"window {window['from']} {window['to']}")
-        media = _window(plan, daemon, pids | tools, window)
+        media = _window(max(up, 1), daemon, pids | tools, window)
     heard = load.event("report", plan.seconds + plan.settle + plan.hold + placed + 60)
     echo.tell("report")
     reached = echo.event("report", 5)
@@ -182,8 +182,8 @@ def _measure(plan: Plan, daemon: Daemon, load: Program, echo: Program) -> Figure
     }
 
 
-def _window(plan: Plan, daemon: Daemon, pids: dict[str, int], window: Figures) -> Figures:
-    """CPU and lateness between the window's edges."""
+def _window(calls: int, daemon: Daemon, pids: dict[str, int], window: Figures) -> Figures:
+    """CPU and lateness between the window's edges, while so many calls are up."""
     _sleep_until(window["start_ns"] - 300_000_000)  # a scrape is work: not inside the window
     metrics = daemon.metrics()
     _sleep_until(window["start_ns"])
@@ -192,7 +192,7 @@ def _window(plan: Plan, daemon: Daemon, pids: dict[str, int], window: Figures) -
     cpu_end, took = processes.sample(pids), (window["end_ns"] - window["start_ns"]) / 1e9
     memory = {role: round(processes.rss_mb(pid), 1) for role, pid in pids.items()}
     metrics_end = daemon.metrics()
-    each = {role: round(1e6 * (cpu_end[role] - cpu[role]) / (plan.calls * took), 1) for role in pids}
+    each = {role: round(1e6 * (cpu_end[role] - cpu[role]) / (calls * took), 1) for role in pids}
     late = histogram_delta(metrics, metrics_end, "glotgate_rtp_slot_lateness_seconds")
     quantiles = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
     counted = ("rtp_slots_missed_total", "rtp_packets_late_total")
