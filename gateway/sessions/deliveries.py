@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
 
 from gateway.sessions.ids import new_id
 from gateway.sessions.models import deliveries, organizations, sessions
@@ -52,6 +52,12 @@ class Delivery(NamedTuple):
 
 
 _COLUMNS: Final = tuple(deliveries.c[name] for name in Delivery._fields)
+#: Built once: every event asks.
+_ADDRESS: Final = (
+    select(sessions.c.organization_id, sessions.c.webhook_url, organizations.c.webhook_url.label("general"))
+    .join(organizations, organizations.c.id == sessions.c.organization_id)
+    .where(sessions.c.id == bindparam("session"))
+)
 
 
 def emit(
@@ -61,11 +67,7 @@ def emit(
 
     Returns the event's id, None when nobody wants to know. Must run in the transaction of what it tells of.
     """
-    row = connection.execute(
-        select(sessions.c.organization_id, sessions.c.webhook_url, organizations.c.webhook_url.label("general"))
-        .join(organizations, organizations.c.id == sessions.c.organization_id)
-        .where(sessions.c.id == session_id)
-    ).one()
+    row = connection.execute(_ADDRESS, {"session": session_id}).one()
     url = row.webhook_url or row.general or default_url
     if not url:
         return None

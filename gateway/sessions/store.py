@@ -9,7 +9,7 @@ import secrets
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import Row
 
 from gateway.errors import Fault, PeerFault
@@ -49,6 +49,44 @@ class Session(msgspec.Struct):
 
 _COLUMNS: Final = tuple(sessions.c[field] for field in Session.__struct_fields__)
 _JSON: Final = ("provider", "options", "metadata", "call")
+
+# The statements of every request, built once: building one takes longer than carrying it out.
+_KEY: Final = (
+    select(
+        api_keys.c.scope,
+        api_keys.c.expires_at,
+        api_keys.c.revoked_at,
+        organizations.c.id,
+        organizations.c.active,
+        organizations.c.credits_limit,
+        organizations.c.credits_used,
+        organizations.c.rate_limit,
+    )
+    .join(organizations, organizations.c.id == api_keys.c.organization_id)
+    .where(api_keys.c.digest == bindparam("digest"))
+)
+_SPEND: Final = (
+    update(organizations)
+    .where(
+        organizations.c.id == bindparam("organization"),
+        or_(
+            organizations.c.credits_limit.is_(None),
+            organizations.c.credits_used < organizations.c.credits_limit,
+        ),
+    )
+    .values(credits_used=organizations.c.credits_used + 1)
+)
+_ADD: Final = insert(sessions)
+_SAME: Final = (
+    idempotency.c.organization_id == bindparam("organization"),
+    idempotency.c.route == bindparam("route"),
+    idempotency.c.key == bindparam("key"),
+)
+_RECALL: Final = select(idempotency.c.digest, idempotency.c.status, idempotency.c.headers, idempotency.c.body).where(
+    *_SAME, idempotency.c.created_at > bindparam("since")
+)
+_OUTLIVED: Final = delete(idempotency).where(*_SAME, idempotency.c.created_at <= bindparam("before"))
+_REMEMBER: Final = insert(idempotency)
 
 
 class Principal(NamedTuple):
@@ -93,20 +131,7 @@ def token_secret(connection: Connection) -> bytes:
 
 def authenticate(connection: Connection, key_digest: str, now: float) -> Principal:
     """Whose key has this digest. Raises PeerFault: unknown, revoked, expired, organization inactive."""
-    row = connection.execute(
-        select(
-            api_keys.c.scope,
-            api_keys.c.expires_at,
-            api_keys.c.revoked_at,
-            organizations.c.id,
-            organizations.c.active,
-            organizations.c.credits_limit,
-            organizations.c.credits_used,
-            organizations.c.rate_limit,
-        )
-        .join(organizations, organizations.c.id == api_keys.c.organization_id)
-        .where(api_keys.c.digest == key_digest)
-    ).first()
+    row = connection.execute(_KEY, {"digest": key_digest}).first()
     if row is None:
         raise PeerFault(Fault.INVALID_API_KEY, "this API key is not known here")
     if row.revoked_at is not None:
@@ -120,17 +145,7 @@ def authenticate(connection: Connection, key_digest: str, now: float) -> Princip
 
 def spend_credit(connection: Connection, organization_id: str) -> None:
     """Take one credit. Raises PeerFault NO_CREDITS, and the transaction undoes the rest."""
-    taken = connection.execute(
-        update(organizations)
-        .where(
-            organizations.c.id == organization_id,
-            or_(
-                organizations.c.credits_limit.is_(None),
-                organizations.c.credits_used < organizations.c.credits_limit,
-            ),
-        )
-        .values(credits_used=organizations.c.credits_used + 1)
-    )
+    taken = connection.execute(_SPEND, {"organization": organization_id})
     if taken.rowcount != 1:
         raise PeerFault(Fault.NO_CREDITS, "the organization has no API credits left")
 
@@ -166,7 +181,7 @@ def find_connection(
 
 def add_session(connection: Connection, session: Session) -> None:
     values = msgspec.structs.asdict(session)
-    connection.execute(insert(sessions).values(**values | {name: to_json(values[name]) for name in _JSON}))
+    connection.execute(_ADD, values | {name: to_json(values[name]) for name in _JSON})
 
 
 def _session(row: Row[Any]) -> Session:
@@ -203,38 +218,28 @@ def save_progress(connection: Connection, session_id: str, node: str, values: di
 
 def recall(connection: Connection, organization_id: str, route: str, key: str, since: float) -> Stored | None:
     """The stored answer of an idempotent request, if it is younger than `since`."""
-    row = connection.execute(
-        select(idempotency.c.digest, idempotency.c.status, idempotency.c.headers, idempotency.c.body).where(
-            idempotency.c.organization_id == organization_id,
-            idempotency.c.route == route,
-            idempotency.c.key == key,
-            idempotency.c.created_at > since,
-        )
-    ).first()
+    asked = {"organization": organization_id, "route": route, "key": key, "since": since}
+    row = connection.execute(_RECALL, asked).first()
     return Stored(row.digest, row.status, from_json(row.headers), row.body.encode()) if row else None
 
 
 def remember(connection: Connection, organization_id: str, route: str, key: str, stored: Stored, now: float) -> None:
     """Keep the answer in place of one that outlived its day. Raises IntegrityError when one is kept already."""
-    same = (
-        idempotency.c.organization_id == organization_id,
-        idempotency.c.route == route,
-        idempotency.c.key == key,
-        # Only these: an answer that another node has stored since `recall` must stay.
-        idempotency.c.created_at <= now - KEEP_ANSWERS_S,
-    )
-    connection.execute(delete(idempotency).where(*same))
+    # Only an old one is replaced: an answer that another node has stored since `recall` must stay.
+    asked = {"organization": organization_id, "route": route, "key": key, "before": now - KEEP_ANSWERS_S}
+    connection.execute(_OUTLIVED, asked)
     connection.execute(
-        insert(idempotency).values(
-            organization_id=organization_id,
-            route=route,
-            key=key,
-            digest=stored.digest,
-            status=stored.status,
-            headers=to_json(stored.headers),
-            body=stored.body.decode(),
-            created_at=now,
-        )
+        _REMEMBER,
+        {
+            "organization_id": organization_id,
+            "route": route,
+            "key": key,
+            "digest": stored.digest,
+            "status": stored.status,
+            "headers": to_json(stored.headers),
+            "body": stored.body.decode(),
+            "created_at": now,
+        },
     )
 
 
