@@ -30,20 +30,23 @@ def _on(networks: list[Schedule], every_s: float = 0.1) -> list[Heard]:
     return listen(networks, _spoken(len(networks)), every_s=every_s)
 
 
-def test_a_clean_path_is_bit_exact() -> None:
+@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 60])
+def test_a_clean_path_is_bit_exact(ptime_ms: int) -> None:
+    packet = ptime_ms * 8
     spoken = [speech(voice) for voice in VOICES]
-    heard = listen([schedule(len(samples) // FRAME) for samples in spoken], spoken)
-    for ours, theirs in zip(heard, spoken, strict=True):
-        assert (ours.samples[: len(theirs)] == companded(theirs)).all()
+    sent = [len(samples) // packet for samples in spoken]
+    networks = [schedule(n, sent_ns=sending_times(n, ptime_ms)) for n in sent]
+    for ours, theirs, n in zip(listen(networks, spoken, packet=packet), spoken, sent, strict=True):
+        assert (ours.samples[: n * packet] == companded(theirs[: n * packet])).all()
         assert ours.stats["resyncs"] == 0
         assert ours.present_ms[3] == pytest.approx(40, abs=4)  # the start delay, to a slot
 
 
 @pytest.mark.parametrize(("shape", "in_order"), [(6.0, False), (8.0, True)])
 def test_gamma_jitter_of_30_ms(shape: float, in_order: bool) -> None:
-    """Means of six calls of two minutes."""
+    """Means of four calls of two minutes."""
     packets = 120 * SECOND
-    jitter = [gamma_jitter(packets, 30, np.random.default_rng(seed), shape) for seed in range(6)]
+    jitter = [gamma_jitter(packets, 30, np.random.default_rng(seed), shape) for seed in range(4)]
     calls = _on([schedule(packets, delay_ns=one, in_order=in_order) for one in jitter], every_s=0.5)
     assert np.mean([call.stats["packets_late"] / packets for call in calls]) <= 0.005
     assert np.mean([(call.stats["frames_concealed"] - TAIL) / packets for call in calls]) <= 0.006
@@ -83,16 +86,16 @@ class TestBursts:
 
 
 def test_drift_is_followed_where_nobody_hears_it() -> None:
-    """Ten minutes of a fast sender and of a slow one; the hour is in tools/sound-report, and in test_delay."""
-    packets = 600 * SECOND
+    """Five minutes of a fast sender and of a slow one; the hour is in tools/sound-report, and in test_delay."""
+    packets = 300 * SECOND
     rates = (200.0, -200.0)
     calls = _on([schedule(packets, sent_ns=sending_times(packets, 20, ppm)) for ppm in rates], every_s=1.0)
     for ppm, call in zip(rates, calls, strict=True):
-        assert np.abs(call.ppm[call.after(300)] - ppm).max() <= 10
+        assert np.abs(call.ppm[call.after(150)] - ppm).max() <= 10
         settled = call.present_ms[call.after(60)][:-2]
         assert settled.max() <= 66
         assert settled.min() >= 15
-        assert call.corrections <= 10  # those in pauses included
+        assert call.corrections <= 5  # those in pauses included
         assert call.stats["frames_concealed"] <= TAIL + 13  # the fast sender is through a quarter second earlier
         assert call.stats["packets_late"] == 0
 

@@ -51,24 +51,25 @@ class Heard:
 
 
 def listen(
-    networks: Sequence[Schedule], speech: Sequence[npt.NDArray[np.int16]], *, every_s: float = 0.1
+    networks: Sequence[Schedule], speech: Sequence[npt.NDArray[np.int16]], *, every_s: float = 0.1, packet: int = FRAME
 ) -> list[Heard]:
     """Run until the last packet of each network has been played. Speech is repeated when the network is longer.
 
-    every_s: between two entries of the columns.
+    every_s: between two entries of the columns. packet: samples in each.
     """
     engine = Engine(capacity=len(networks))
     try:
-        return _listen(engine, networks, speech, every_s)
+        return _listen(engine, networks, speech, every_s, packet)
     finally:
         engine.close()
 
 
 def _listen(
-    engine: Engine, networks: Sequence[Schedule], speech: Sequence[npt.NDArray[np.int16]], every_s: float
+    engine: Engine, networks: Sequence[Schedule], speech: Sequence[npt.NDArray[np.int16]], every_s: float, packet: int
 ) -> list[Heard]:
     rows = [engine.open(slot=None) for _ in networks]
-    said = [LINEAR_TO_MU[samples.view(np.uint16)].reshape(-1, FRAME) for samples in speech]
+    coded = [LINEAR_TO_MU[samples.view(np.uint16)] for samples in speech]
+    said = [samples[: len(samples) // packet * packet].reshape(-1, packet) for samples in coded]
     arrivals = [network.arrival_ns.tolist() for network in networks]
     numbers = [network.number.tolist() for network in networks]
     upto = [0] * len(rows)
@@ -84,7 +85,7 @@ def _listen(
             while upto[i] < len(arrivals[i]) and arrivals[i][upto[i]] <= now:
                 number = numbers[i][upto[i]]
                 payload = said[i][number % len(said[i])].tobytes()
-                engine.deliver(row, rtp_packet(number, number * FRAME, payload, ssrc=i + 1))
+                engine.deliver(row, rtp_packet(number, number * packet, payload, ssrc=i + 1))
                 arrived = True
                 upto[i] += 1
         if arrived or len(engine.table.rows_of_slot[engine.number % engine.table.slots]):
