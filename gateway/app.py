@@ -8,6 +8,7 @@ parses SIP, and the SIP stack in no other.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import socket
@@ -78,6 +79,10 @@ def controller(start: Start, fds: dict[str, int], parent: int, log: Log) -> None
     from rtp import plane
 
     os.ftruncate(fds["plane"], plane.size_of(start.config.media.capacity))
+
+    # What was imported lives as long as the process: a full collection that walks it would hold up the audio.
+    gc.collect()
+    gc.freeze()
 
     async def main() -> None:
         line = Lifeline(socket.socket(fileno=fds["lifeline"]))

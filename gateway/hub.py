@@ -136,7 +136,7 @@ class Hub:
         self._loop.call_later(BEAT_S, self._beat)
         report = self._report()
         self._metrics.ready.set(report["ready"])
-        status = lifeline.Status(report["ready"], line(report, len(self._controller.calls())))
+        status = lifeline.Status(report["ready"], line(report, self._controller.active))
         try:
             self._line.send(lifeline.Pulse(["controller", *sorted(self._controller.heard())]))
             if status != self._told:

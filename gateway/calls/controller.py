@@ -178,6 +178,11 @@ class Controller:
         """The live calls, for `/calls`."""
         return reporting.describe(self._all.values(), self._plane, self._loop.time())
 
+    @property
+    def active(self) -> int:
+        """How many calls there are."""
+        return len(self._all)
+
     def not_ready(self) -> list[str]:
         """Why no call would be taken now, in words for `/readyz`; empty: ready."""
         reasons = []
