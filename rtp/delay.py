@@ -240,8 +240,12 @@ class Delay:
         since = np.where(chained, self._late_since_ns[rows], arrival_ns)
         self._late_since_ns[rows] = since
         spike = run >= SPIKE
-        # A spike's packets are taken out of the log again: what stands there is overwritten by the next one.
-        count = count - spike
+        # A spike's packets are taken out of the log again; its first ones when it turns out to be one.
+        out = np.where(run == SPIKE, SPIKE, spike)
+        for k in range(int(out.max())):
+            gone = out > k
+            self._log[rows[gone], (count[gone] - 1 - k) & (WINDOW - 1)] = _UNSET
+        count = count - out
         self._count[rows] = count
         self._late_at[rows] = count
         s = rows[spike]
@@ -282,8 +286,8 @@ class Delay:
         if not rows.size:
             return
         count = self._count[rows]
-        held = np.minimum(count, WINDOW)
         log = np.sort(self._log[rows], axis=1)  # unset entries last
+        held = np.count_nonzero(log != _UNSET, axis=1)
         each = np.arange(len(rows))
         base = log[:, 0].astype(np.int64)
         high = log[each, np.maximum(held - 1 - (held * LATE_SHARE).astype(np.int64), 0)] - base

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtp.delay import FRAME, LATE_SHARE, LOOK_AHEAD, MS, MUCH, PATIENCE, WINDOW, Delay
+from rtp.delay import FRAME, LATE_SHARE, LOOK_AHEAD, MS, MUCH, PATIENCE, SETTLED, WINDOW, Delay
 from tests.support.buffering import Played, always, play, with_pauses
 from tests.support.impairments import (
     gamma_jitter,
@@ -65,11 +65,12 @@ class TestTarget:
         _observe(delay, [0.0] * 500 + [150.0] + [0.0] * 100)
         assert delay.target[0] == 20 * MS
 
-    def test_a_spike_raises_it_at_once_and_is_forgotten_soon(self) -> None:
+    @pytest.mark.parametrize("before", [SETTLED, 500, 1500])
+    def test_a_spike_raises_it_at_once_and_is_forgotten_soon(self, before: int) -> None:
         delay = Delay(1)
-        _observe(delay, [0.0] * 500 + [120.0] * 4)
+        _observe(delay, [0.0] * before + [120.0] * 4)
         assert delay.target[0] == 120 * MS
-        _observe(delay, [0.0] * SECOND, first=504)
+        _observe(delay, [0.0] * SECOND, first=before + 4)
         assert delay.target[0] == 20 * MS
 
     def test_a_loss_keeps_the_look_ahead_of_the_concealer(self) -> None:
@@ -208,8 +209,14 @@ class TestNetworks:
     @pytest.mark.parametrize("speaking", [always, with_pauses])
     @pytest.mark.parametrize(
         "trouble",
-        [stall(2000, 1000, 100), spike(2000, 1000, 100, 150), spike(2000, 1000, 100, 500), stall(2000, 1000, 8)],
-        ids=["stall 2 s", "150 ms late for 2 s", "500 ms late for 2 s", "stall 160 ms"],
+        [
+            stall(2000, 1000, 100),
+            stall(2000, 50, 100),
+            spike(2000, 1000, 100, 150),
+            spike(2000, 1000, 100, 500),
+            stall(2000, 1000, 8),
+        ],
+        ids=["stall 2 s", "stall 2 s as the call begins", "150 ms late for 2 s", "500 ms late for 2 s", "stall 160 ms"],
     )
     def test_back_at_the_target_3_s_after_a_burst_of_late_packets(self, trouble, speaking) -> None:  # type: ignore[no-untyped-def]
         played = play(schedule(2000, delay_ns=trouble, in_order=True), speaking)
