@@ -366,7 +366,7 @@ class Controller:
         self._flush()
         self._turn = (self._turn + 1) % TURNS
         for runner in list(self._all.values())[self._turn :: TURNS]:
-            runner.feed(inputs.Tick(self._last_packet(runner)))
+            runner.feed(inputs.Tick(reporting.last_packet(runner, self._plane)))
             reporting.diagnose(runner, self._plane, self.metrics)
         if self._turn == 0:
             self._each_second()
@@ -389,15 +389,6 @@ class Controller:
                     channel.flush()
             except PeerGone:
                 lost()
-
-    def _last_packet(self, runner: Runner) -> float | None:
-        """When the leg last accepted RTP, on the event loop's clock (both are CLOCK_MONOTONIC)."""
-        if runner.leg is None:
-            return None
-        row = self._plane.stats[runner.leg.row]
-        if int(row["generation"]) != runner.leg.generation:
-            return None
-        return int(row["last_packet_ns"]) / 1e9
 
     def _tell_readiness(self) -> None:
         """What OPTIONS is answered."""

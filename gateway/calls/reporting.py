@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gateway.calls import record
 from gateway.calls.call import State
 from gateway.calls.runner import Runner
@@ -16,6 +18,7 @@ from gateway.calls.session import LiveSession
 from gateway.ops.metrics import Metrics
 from gateway.stream.playout import OCTETS_PER_MS
 from gateway.stream.pump import Totals
+from rtp.engine import Leg
 from rtp.plane import Plane
 
 
@@ -90,13 +93,21 @@ class Finished:
             runner.log.error("call_record_not_written", error=str(error), record=line)
 
 
+def last_packet(runner: Runner, plane: Plane) -> float | None:
+    """When the leg last accepted RTP, on the event loop's clock (both are CLOCK_MONOTONIC)."""
+    if runner.leg is None:
+        return None
+    row = plane.stats[runner.leg.row]
+    if int(row["generation"]) != runner.leg.generation:
+        return None
+    return int(row["last_packet_ns"]) / 1e9
+
+
 def diagnose(runner: Runner, plane: Plane, metrics: Metrics) -> None:
     """A second of the call has passed: say what is wrong with its audio, once per cause."""
     call, leg = runner.call, runner.leg
-    if leg is None or call.state is not State.ACTIVE:
-        return
-    row = plane.stats[leg.row]
-    if int(row["generation"]) != leg.generation:
+    row = row_of(leg, plane)
+    if row is None or call.state is not State.ACTIVE:
         return
     finding = runner.diagnosis.look(row, held=call.held)
     if finding is not None:
@@ -127,11 +138,18 @@ def _describe(runner: Runner, plane: Plane, now: float) -> dict[str, Any]:
         "faults": [finding._asdict() for finding in runner.diagnosis.findings],
         "media": None,
     }
-    if runner.leg is not None:
-        row = plane.stats[runner.leg.row]
-        if int(row["generation"]) == runner.leg.generation:
-            shown["media"] = {name: _plain(row[name].item()) for name in _SHOWN}
+    row = row_of(runner.leg, plane)
+    if row is not None:
+        shown["media"] = {name: _plain(row[name].item()) for name in _SHOWN}
     return shown
+
+
+def row_of(leg: Leg | None, plane: Plane) -> np.void | None:
+    """The leg's row of `STATS`; None when there is no leg, or the row is somebody else's by now."""
+    if leg is None:
+        return None
+    row: np.void = plane.stats[leg.row]
+    return row if int(row["generation"]) == leg.generation else None
 
 
 #: Of `rtp.plane.STATS`, what an operator looks at while a call runs.
