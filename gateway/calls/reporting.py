@@ -105,8 +105,7 @@ def last_packet(runner: Runner, plane: Plane) -> float | None:
 
 def diagnose(runner: Runner, plane: Plane, metrics: Metrics) -> None:
     """A second of the call has passed: say what is wrong with its audio, once per cause."""
-    call, leg = runner.call, runner.leg
-    row = row_of(leg, plane)
+    call, row = runner.call, row_of(runner.leg, plane)
     if row is None or call.state is not State.ACTIVE:
         return
     finding = runner.diagnosis.look(row, held=call.held)
