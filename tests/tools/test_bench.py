@@ -76,6 +76,13 @@ def test_set_up_is_judged_only_at_the_rate_and_length_of_its_limit() -> None:
     assert [kept(result(1000, setup__offered_rate=49.0))[name] for name in names] == [None, None]
 
 
+def test_a_run_to_which_no_limit_applies_passes_when_nothing_failed() -> None:
+    run = {"calls": 100, "hold": 2.0, "setup": result()["setup"], "faults": []}
+    assert not any(kept(run).values())
+    assert limits.judge(run)[1]
+    assert not limits.judge(run | {"faults": ["1 calls failed: {'503': 1}"]})[1]
+
+
 def test_a_fault_or_an_empty_run_never_passes() -> None:
     assert not limits.judge(result(faults=["2 calls failed"]))[1]
     assert not limits.judge({"faults": []})[1]
