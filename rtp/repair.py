@@ -41,7 +41,7 @@ def fill(t: Table, rows: Rows, frames: Bytes, missing: Mask, now_ns: int) -> Byt
     inside = (cursor % BLOCK > 0)[:, None]  # a half that begins inside a block needs the next one too
     seen = ahead[:, :2] & (ahead[:, 1:] | ~inside)
     noise = t.comfort.background(rows, t.vad.background(rows))
-    agreed = np.flatnonzero(t.silent[rows])
+    agreed = np.flatnonzero(t.silent(rows))
     if len(agreed):
         noise[agreed] = t.comfort.noise(rows[agreed])
     linear = t.concealer.process(rows, g711.MU_TO_LINEAR[frames], missing, history, future, seen, noise)
@@ -97,7 +97,7 @@ def _bridge(
     begin = cursor + hole
     there = t.ring.valid(row, begin, SIGHT_BLOCKS)
     gap = np.where(there.any(axis=1), there.argmax(axis=1) * BLOCK - begin % BLOCK, -1)
-    free = t.concealer.faded(row) | t.silent[row]
+    free = t.concealer.faded(row) | t.silent(row)
     move = t.delay.bridge(row, now_ns, cursor, hole, gap, free)
     skip = np.flatnonzero((move > 0) & t.concealer.active[row])  # else there is nothing to cross-fade from
     if len(skip):

@@ -34,6 +34,7 @@ PCMU, PCMA, EVENT, NOISE = range(4)
 KINDS: Final = {"PCMU": PCMU, "PCMA": PCMA, "telephone-event": EVENT, "CN": NOISE}
 
 NO_SLOT: Final = -1
+UNKNOWN: Final = 1 << 62  #: a position that no stream reaches
 #: A configured leg without packets starts its clock after this: somebody has to speak first through a NAT.
 START_NS: Final = 100_000_000
 
@@ -74,7 +75,7 @@ class Table:
 
         self.noise_type = np.full(n, NOT_ACCEPTED, np.int16)  # payload type of our comfort noise, when it is on
         self.quiet = np.zeros(n, np.int32)  # frames since we last played something
-        self.silent = np.zeros(n, np.bool_)  # the sender fell silent by agreement (RFC 3389)
+        self.silent_until = np.zeros(n, np.int64)  # ring position where the silence by agreement (RFC 3389) ends
         self.media_ms = np.zeros(n, np.int64)  # media time of the next uplink frame
         self.energy_in = np.zeros(n, np.float32)  # smoothed mean square of what arrives, full scale 1
         self.energy_out = np.zeros(n, np.float32)
@@ -156,7 +157,12 @@ class Table:
     def comfort_noise(self, row: int, payload: npt.NDArray[np.uint8]) -> None:
         """The sender falls silent by agreement (RFC 3389) and says how its silence sounds."""
         self.comfort.describe(row, payload)
-        self.silent[row] = True
+        self.silent_until[row] = UNKNOWN
+
+    def silent(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Whether the sender is silent by agreement at each cursor (k,): until its next packet is to be played."""
+        silent: npt.NDArray[np.bool_] = self.ring.cursor[rows] < self.silent_until[rows]
+        return silent
 
     def publish(self, rows: Rows, now_ns: int) -> None:
         """Bring the statistics of these rows on the plane up to date."""
@@ -227,7 +233,7 @@ _CLEARED: Final = (
     "halves",
     "dialling",
     "quiet",
-    "silent",
+    "silent_until",
     "media_ms",
     "energy_in",
     "energy_out",

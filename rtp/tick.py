@@ -150,7 +150,7 @@ class Tick:
         t.ring.store(rows, headers.timestamp, position, payload, size, late)
         t.bytes_received[rows] += size.astype(np.uint64)
         t.last_packet_ns[rows] = now_ns
-        t.silent[rows] = False
+        t.silent_until[rows] = np.minimum(t.silent_until[rows], position)
         if np.count_nonzero(late):
             t.packets_late[rows[late]] += np.uint64(1)
 
@@ -193,7 +193,7 @@ class Tick:
         t.media_ms[rows] += FRAME_MS
         t.frames_up[rows] += np.uint64(1)
         plane.uplink_head[rows] = head + np.uint64(1)  # last: the reader looks here first
-        t.quality.count(rows, lost & ~t.silent[rows])
+        t.quality.count(rows, lost & ~t.silent(rows))
         self._captured[slot] += 1
         if self._captured[slot] % PUBLISH_FRAMES == 0:
             t.publish(rows, now_ns)
@@ -204,7 +204,7 @@ class Tick:
     def _note_holes(self, rows: Rows, lost: Mask, flags: Bytes) -> None:
         """Count frames that were made up; those of a sender that is silent by agreement are no loss."""
         t = self.table
-        agreed = lost & t.silent[rows]
+        agreed = lost & t.silent(rows)
         flags[agreed] |= COMFORT_NOISE
         t.frames_noise[rows] += agreed
         concealed = lost & ~agreed
