@@ -16,7 +16,7 @@ from rtp.table import KINDS, Table
 from rtp.tick import Tick
 
 SLOT_NS = 4_000_000
-MTU = 1501
+MTU = 1500
 
 
 def rtp_packet(

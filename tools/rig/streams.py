@@ -50,10 +50,11 @@ class Stream:
     packets: int = 0
     in_sequence: int = 0
     payload_types: Counter[int] = field(default_factory=Counter)
-    sequence: int = -1
+    sequence: int | None = None  # of the packet before
 
     def add(self, header: Header, time_ns: int) -> None:
-        self.in_sequence += (header.sequence - self.sequence) & 0xFFFF == 1
+        if self.sequence is not None:
+            self.in_sequence += (header.sequence - self.sequence) & 0xFFFF == 1
         self.sequence = header.sequence
         self.packets += 1
         self.last_ns = max(self.last_ns, time_ns)
