@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -115,6 +116,11 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return await _on_fault(request, problem(errors))
 
 
+async def _on_database(request: Request, error: Exception) -> Response:
+    _log.warning("database_unavailable", path=request.url.path, error=str(error)[:200])
+    return await _on_fault(request, GatewayError(Fault.SERVICE_UNAVAILABLE, "the database is away"))
+
+
 async def _on_bug(request: Request, error: Exception) -> Response:
     _log.error("request_failed", path=request.url.path, exc_info=error)
     return await _on_fault(request, GatewayError(Fault.INTERNAL, "the request failed here"))
@@ -135,6 +141,7 @@ def create_app(service: Service, data_dir: Path, ready: Callable[[], bool] = lam
     app.add_exception_handler(HttpFault, _on_http_fault)
     app.add_exception_handler(HTTPException, _on_http_fault)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(OperationalError, _on_database)
     app.add_exception_handler(Exception, _on_bug)
     _add_session_routes(app)
     results.add_routes(app, Audio(data_dir))

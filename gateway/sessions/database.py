@@ -41,7 +41,7 @@ class Database:
         else:
             if parsed.drivername in {"postgresql", "postgres"}:
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            self.engine = create_engine(parsed, pool_size=_POOL + 2, pool_pre_ping=True)
+            self.engine = create_engine(parsed, pool_size=_POOL + 2)
         threads = 1 if self.is_sqlite else _POOL
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="database")
 

@@ -1,5 +1,7 @@
 """What happens in sessions, written behind the event loop: in order, many jobs in one transaction.
 
+One commit for many jobs is what lets a disk keep up: a commit takes longer than the writing.
+
 Owns the queue between the loop, which may not wait for a disk, and the database. Bounded: beyond the
 bound a write is refused and counted, for the database has been away for long by then. While it is away,
 writes wait and are tried again. Knows no table.
@@ -10,23 +12,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from gateway.errors import Fault, LocalFault
+from gateway.errors import Fault, LocalFault, PeerFault
 from gateway.sessions.database import Database
 
 P = ParamSpec("P")
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 BOUND: Final = 100_000
 _BATCH: Final = 200
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
-_Entry = tuple[Callable[..., object], tuple[Any, ...], asyncio.Future[None]]
+_Entry = tuple[Callable[..., Any], tuple[Any, ...], asyncio.Future[Any]]
 
 
 class Journal:
@@ -45,11 +48,11 @@ class Journal:
         return len(self._waiting)
 
     def write(
-        self, job: Callable[Concatenate[Connection, P], object], *args: P.args, **kwargs: P.kwargs
-    ) -> asyncio.Future[None]:
-        """Queue `job(connection, …)`. The future tells when it is committed; nobody has to wait for it."""
+        self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
+        """Queue `job(connection, …)`. The future has its result once it is committed; nobody has to wait."""
         assert not kwargs, "journal jobs take positional arguments"
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if len(self._waiting) >= BOUND:
             self.refused += 1
             future.set_exception(LocalFault(Fault.INTERNAL, "the database does not keep up"))
@@ -78,7 +81,7 @@ class Journal:
         while self._waiting:
             batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
             try:
-                errors = await self._database.run(_carry_out, batch)
+                outcomes = await self._database.run(_carry_out, batch)
             except OperationalError as error:
                 # The database is away (or locked for longer than its time-out): what waits, waits on.
                 delay = _RETRY_S[min(tries, len(_RETRY_S) - 1)]
@@ -87,31 +90,29 @@ class Journal:
                 await asyncio.sleep(delay)
                 continue
             tries = 0
-            for (_job, _args, future), error_ in zip(batch, errors, strict=True):
+            for (job, _args, future), (result, failure) in zip(batch, outcomes, strict=True):
                 self._waiting.popleft()
-                if error_ is not None:
+                if failure is not None and not isinstance(failure, PeerFault | IntegrityError):
                     self.failed += 1
-                    _log.error("journal_write_failed", job=_job.__name__, error=repr(error_))
+                    _log.error("journal_write_failed", job=job.__name__, error=repr(failure))
                 if future.done():  # its waiter was cancelled
                     continue
-                if error_ is None:
-                    future.set_result(None)
+                if failure is None:
+                    future.set_result(result)
                 else:
-                    future.set_exception(error_)
+                    future.set_exception(failure)
                     future.exception()
 
 
-def _carry_out(connection: Connection, batch: list[_Entry]) -> list[Exception | None]:
-    """Each job in a savepoint of its own, so that one bad job does not undo its neighbours."""
-    errors: list[Exception | None] = []
+def _carry_out(connection: Connection, batch: list[_Entry]) -> list[tuple[Any, Exception | None]]:
+    """Each job in a savepoint of its own, so that one that fails does not undo its neighbours."""
+    outcomes: list[tuple[Any, Exception | None]] = []
     for job, args, _future in batch:
         try:
             with connection.begin_nested():
-                job(connection, *args)
+                outcomes.append((job(connection, *args), None))
         except OperationalError:
             raise
-        except Exception as error:  # a bug in one job: told to its writer and logged, the others go on
-            errors.append(error)
-        else:
-            errors.append(None)
-    return errors
+        except Exception as failure:  # told to its writer, and logged when it is a bug; the others go on
+            outcomes.append((None, failure))
+    return outcomes

@@ -29,6 +29,8 @@ from gateway.sessions.store import Principal, Session, Stored
 _encode: Final = msgspec.json.Encoder().encode
 #: Quarter seconds that another node has to end a session of its own.
 _WAIT_FOR_NODE: Final = 40
+#: How long a request waits for a database that is away.
+_PATIENCE_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,27 @@ class Service:
         if asked.webhook_url is not None:
             await self._check_webhook(asked.webhook_url)
         with self._running.one(ticket):
+            # By the journal: sessions that are created at the same time share one commit.
+            job = self.hub.journal.write(self._create, principal, asked, ticket, self.clock())
+            job.add_done_callback(self._adopt)  # also when nobody waits for the answer any more
             try:
-                reply, session = await self.database.run(self._create, principal, asked, ticket, self.clock())
+                async with asyncio.timeout(_PATIENCE_S):
+                    reply, _ = await asyncio.shield(job)
+            except TimeoutError:
+                raise PeerFault(
+                    Fault.SERVICE_UNAVAILABLE, "the session could not be stored in time", retry_after_s=5
+                ) from None
             except IntegrityError:
                 if ticket is None:
                     raise
                 raise idempotency.conflict() from None  # another node holds the key
-        if session is not None:
-            self.hub.adopt(session)
         return reply
+
+    def _adopt(self, job: asyncio.Future[tuple[Reply, Session | None]]) -> None:
+        if not job.cancelled() and job.exception() is None:
+            _, session = job.result()
+            if session is not None:
+                self.hub.adopt(session)
 
     def _create(
         self,

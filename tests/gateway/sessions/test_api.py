@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from gateway.sessions.ids import ULID_PATTERN
 from tests.support.session_service import INTERNAL_KEY, Kit, service
@@ -368,6 +369,19 @@ def test_a_defect_is_an_envelope_too(sqlite_url: str, monkeypatch: pytest.Monkey
         assert response.status_code == 500
         assert "secret detail" not in response.text
         assert response.json()["error"]["request_id"] == response.headers["X-Request-ID"]
+
+    run(sqlite_url, scenario)
+
+
+def test_a_database_that_is_away_is_503(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(kit: Kit) -> None:
+        async def away(*_args: object) -> None:
+            raise OperationalError("SELECT 1", {}, Exception("away"))
+
+        monkeypatch.setattr(kit.database, "run", away)
+        response = await kit.get("/v1/sessions/x")
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        monkeypatch.undo()
 
     run(sqlite_url, scenario)
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from gateway.errors import Fault, PeerFault
 from gateway.sessions import journal as module
 from gateway.sessions.database import Database
 from gateway.sessions.journal import Journal
@@ -57,7 +58,7 @@ def test_one_bad_job_does_not_undo_its_neighbours(database: Database) -> None:
         await results[2]
         with pytest.raises(IntegrityError):
             await results[1]
-        assert journal.failed == 1
+        assert journal.failed == 0  # which is the writer's to judge
 
     asyncio.run(scenario())
     assert database.peek(names) == ["a", "b"]
@@ -99,3 +100,19 @@ def test_beyond_the_bound_a_write_is_refused(database: Database, monkeypatch: py
 
     assert asyncio.run(scenario()) == 1
     assert database.peek(names) == ["a", "b"]
+
+
+def test_what_a_job_returns_and_what_it_refuses(database: Database) -> None:
+    def refuse(_connection: Connection) -> None:
+        raise PeerFault(Fault.NO_CREDITS, "none left")
+
+    async def scenario() -> None:
+        journal = Journal(database)
+        listed, refused = journal.write(names), journal.write(refuse)
+        await finish(journal)
+        assert await listed == []
+        with pytest.raises(PeerFault, match="none left"):
+            await refused
+        assert journal.failed == 0  # a refusal is no failure
+
+    asyncio.run(scenario())
