@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -77,3 +78,17 @@ def test_nothing_is_left_of_a_daemon() -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < until:
         os.sched_yield()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_bench_that_is_told_to_end_takes_its_daemon_with_it() -> None:
+    command = [sys.executable, "-m", "rig.bench_cli", "--calls", "2", "--seconds", "30"]
+    folder = str(Path(bench.__file__).parents[1])
+    running = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": folder}, stdout=-1, stderr=-1)
+    until = time.monotonic() + 20
+    while len(processes.descendants(running.pid)) < 7 and time.monotonic() < until:
+        time.sleep(0.05)
+    below = processes.descendants(running.pid)
+    assert len(below) >= 7, "echo, generator, daemon and its processes"
+    running.terminate()
+    assert running.wait(20) == 128 + 15
+    assert not any(Path(f"/proc/{pid}").exists() for pid in below)

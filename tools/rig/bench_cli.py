@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from rig import bench, bench_report, limits
+from rig.daemon import end_in_order
 
 EPILOG = """
 Without --calls the runs that the table of limits asks for are made one after the other: 300 calls, 100 calls,
@@ -72,6 +73,7 @@ def _table(given: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Run, print, and say by the exit status whether it passed."""
     given = arguments(argv)
+    end_in_order()
     if given.idle:
         result = _judged(bench.idle(given.seconds))
     elif given.calls is None:

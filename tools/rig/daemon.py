@@ -27,6 +27,16 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 
 
+def end_in_order() -> None:
+    """Make SIGTERM and SIGHUP end this program by an exception, so that what it started ends with it."""
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
+
+
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
     """A port that nobody holds at this moment, from the kernel's ephemeral range."""
     with socket.socket(socket.AF_INET, kind) as probe:
@@ -138,7 +148,8 @@ class Daemon:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and kind is not KeyboardInterrupt:
+        told_to_end = kind is KeyboardInterrupt or (isinstance(error, SystemExit) and isinstance(error.code, int))
+        if kind is not None and not told_to_end:
             print(self.log_end(), file=sys.stderr)
         self.stop()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rig import latency
-from rig.daemon import Daemon
+from rig.daemon import Daemon, end_in_order
 from rig.picture import Utterance, draw
 from rig.softphone import Softphone, scratch
 from rig.sound import Placed, Samples, find, join, silence, speak, write_wav
@@ -210,6 +210,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="where to write (default demo-out)")
     parser.add_argument("--set-up-seconds", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
+    end_in_order()
     folder = scratch()
     said, began = script(folder), time.monotonic()
     with Daemon(capacity=16) as daemon:
