@@ -41,7 +41,8 @@ FRAME: Final = 160
 
 WINDOW: Final = 1024  # packets that the distribution is made of: 20 s of speech at 20 ms
 BLOCK: Final = 256  # packets that give one minimum to the drift fit
-REVIEW: Final = 64  # packets between two looks at the distribution; fewer at first, after a late one and …
+REVIEW: Final = 64  # packets between two looks at the distribution; fewer at first, …
+REVIEW_LATE: Final = 8  # … after a late one, and …
 REVIEW_SPIKE: Final = 10  # … while a spike is being forgotten
 LATE_SHARE: Final = 0.006  # of the packets that may be late by jitter
 
@@ -240,8 +241,8 @@ class Delay:
         since = np.where(chained, self._late_since_ns[rows], arrival_ns)
         self._late_since_ns[rows] = since
         spike = run >= SPIKE
-        # A spike's packets are taken out of the log again; its first ones when it turns out to be one.
-        out = np.where(run == SPIKE, SPIKE, spike)
+        # A spike's packets are taken out of the log again; its first ones too while the log is too short to bear them.
+        out = np.where((run == SPIKE) & (count * LATE_SHARE < SPIKE), SPIKE, spike)
         for k in range(int(out.max())):
             gone = out > k
             self._log[rows[gone], (count[gone] - 1 - k) & (WINDOW - 1)] = _UNSET
@@ -255,7 +256,9 @@ class Delay:
         longer = spike & (lasts > NEW_PATH_NS)
         if np.count_nonzero(longer):
             self._restart(rows[longer], transit[longer])
-        self._review(rows[~longer])
+        # One late packet may be the first of a spike: look at the distribution when that is known.
+        self._review_at[rows] = np.minimum(self._review_at[rows], count + REVIEW_LATE)
+        self._review(rows[spike & ~longer])
         lost: Bool = spike & ~longer & (relative > self.maximum) & (lasts > OUT_OF_REACH_NS)
         return lost
 
