@@ -4,7 +4,7 @@ A leg begins by believing the address of the SDP. Its packets reach the leg with
 connected socket lets the kernel filter them); this module judges the *strangers*: packets from elsewhere
 that are well-formed, of an accepted payload type and, with SRTP, authentic. A stranger is believed when
 
-* it was consistent: 4 packets of one source and SSRC with consecutive sequence numbers, not all in one slot;
+* it was consistent: 4 packets of one source and SSRC with consecutive sequence numbers, not all in one burst;
 * nobody better is there, by mode:
   off   never;
   auto  the believed source is silent, and the SDP is older, for 500 ms;
@@ -45,10 +45,10 @@ class Stranger(NamedTuple):
 class _Candidate:
     ssrc: int
     sequence: int
-    first_slot: int
+    slot: int  # of its last packet
     seen_ns: int
     run: int = 1
-    spread: bool = False  # over more than one slot
+    spread: bool = False  # more than one burst: a long one takes several slots to read, without a pause
 
 
 class SourceLock:
@@ -149,7 +149,8 @@ class SourceLock:
         known.sequence = sequence
         known.seen_ns = now_ns
         known.run += 1
-        known.spread |= slot != known.first_slot
+        known.spread |= slot > known.slot + 1
+        known.slot = slot
         return known
 
     def _open_to(self, source: Address, now_ns: int, last_valid_ns: int) -> bool:

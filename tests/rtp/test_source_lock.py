@@ -88,6 +88,14 @@ def test_a_burst_in_one_slot_never_locks(mode: str) -> None:
     assert leg.lock.believed == SDP
 
 
+def test_a_burst_that_takes_several_slots_to_read_is_one_burst() -> None:
+    lock = SourceLock()
+    lock.expect(SDP, None, "on", 1)
+    for n in range(100):
+        assert not lock.stranger(EVIL, 9, n, n // 8, n * 500_000, 0).adopt
+    assert lock.stranger(EVIL, 9, 100, 14, 60_000_000, 0).adopt == EVIL
+
+
 def test_a_burst_locks_only_with_a_later_slot() -> None:
     leg = Leg("on")
     for n in range(3):
