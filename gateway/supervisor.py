@@ -112,15 +112,17 @@ class Supervisor:
     def run(self) -> int:
         """Start everything and stay until it has ended."""
         self._notifier.status("starting")
+        now = time.monotonic()
         while True:
+            before = now  # a pause may come at any point, not only in `poll`
             now = time.monotonic()
             self._start_due(now)
             patience = self._patience(now)
             self._poll.poll(1000 * patience)
-            self._forgive(time.monotonic() - now, patience)
             self._read_signals()
             self._read_lifeline()
             now = time.monotonic()
+            self._forgive(now - before, patience)
             self._reap(now)
             self._watch(now)
             if self._phase == "stopping" and not any(child.process for child in self._children.values()):
