@@ -32,6 +32,8 @@ IDLE, FILLING, PLAYING, GAP = range(4)
 
 #: Frames between two that are shortened to work off a backlog: it bounds the change of speed.
 TRIM_FRAMES: Final = 3
+#: Frames until a seam is looked for again where there was none.
+TRY_AGAIN: Final = 10
 #: Peak of a pause, int16: any seam will do there.
 QUIET: Final = 250
 
@@ -176,7 +178,7 @@ class Playout:
         done = np.flatnonzero(removed)
         frames[which[done]] = g711.LINEAR_TO_MU[linear[done].view(np.uint16)]
         self.backlog.worked_off(row, removed)
-        self._trimmed[row[done]] = 0
+        self._trimmed[row] = np.where(removed > 0, 0, -TRY_AGAIN)  # looking for a seam costs much
         off[which] = removed
         return off
 
