@@ -17,7 +17,7 @@ FALSE = b"\x11" * FRAME
 @pytest.mark.parametrize("mode", ["off", "auto", "on"])
 def test_ten_thousand_packets_from_three_strangers(loop: Stepped, mode: str) -> None:
     leg, caller = loop.open(), loop.peer(ssrc=7)
-    copycat, steady, noisy = strangers = [loop.peer(ssrc=7), loop.peer(ssrc=8), loop.peer(ssrc=9)]
+    copycat, _, noisy = strangers = [loop.peer(ssrc=7), loop.peer(ssrc=8), loop.peer(ssrc=9)]
     loop.configure(leg, caller, symmetric=mode, rtcp_address=caller.address[0], rtcp_port=caller.address[1] + 1)
     heard_of_us = b""
     # Who may learn a source listens to the first that speaks; else strangers may even be there before the caller.
