@@ -292,7 +292,7 @@ class Replay:
             "frames": {"total": int(row["frames_up"])}
             | {label: int(row[name]) for name, label in _FRAME_COUNTERS.items()},
             "digits": "".join(line.digit or "" for line in self._lines if isinstance(line, EventLine)),
-        } | {name: round(float(row[name]), 2) for name in _FIGURES}
+        } | {name: round(row[name].item(), 2) for name in _FIGURES}
 
 
 #: Statistics that a frame moves, and the word for it.
