@@ -81,6 +81,7 @@ class Seldom:
                     head, t.dtmf_type[row], event.marker, columns.sequence, event.timestamp & 0xFFFFFFFF, columns.ssrc
                 )
                 special[i] = [head.tobytes() + event.payload]
+                t.bytes_sent[row] -= np.uint64(FRAME - len(event.payload))
             t.dialling[row] = leg.dialling.active
             t.plane.stats["digits_sent"][row] = leg.dialling.sent
         return special
@@ -143,7 +144,7 @@ class Seldom:
         leg = self._legs[row].rtcp
         packets = int(t.packets_sent[row])
         data = leg.report(
-            self.unix_ns, int(t.timestamp[row]), packets, packets * FRAME, t.reception.report(row), bye
+            self.unix_ns, int(t.timestamp[row]), packets, int(t.bytes_sent[row]), t.reception.report(row), bye
         )
         t.plane.stats["rtcp_sent"][row] = leg.sent
         return data

@@ -95,6 +95,7 @@ class Table:
         self.frames_trimmed = stats["frames_trimmed"]
         self.frames_stretched = stats["frames_stretched"]
         self.packets_sent = stats["packets_sent"]
+        self.bytes_sent = stats["bytes_sent"]
         self.frames_up = stats["frames_up"]
         self.frames_concealed = stats["frames_concealed"]
         self.frames_played = stats["frames_played"]

@@ -96,6 +96,7 @@ class Tick:
         t.sequence[rows] = sequence + np.uint16(1)
         t.marker[rows] = 0
         t.packets_sent[rows] += np.uint64(1)
+        t.bytes_sent[rows] += np.uint64(FRAME)
         self._rendered[slot] += 1
         if self._rendered[slot] % LEVEL_FRAMES == 0:
             energy = g711.MU_ENERGY.take(frames).mean(axis=1)
@@ -257,6 +258,7 @@ class Tick:
         # A packet that is not sent has no sequence number.
         t.sequence[row[~due]] -= np.uint16(1)
         t.packets_sent[row[~due]] -= np.uint64(1)
+        t.bytes_sent[row] -= np.where(due, FRAME - 1, FRAME).astype(np.uint64)
         said = which[due]
         noise = packets[said, : packet.HEADER + 1]
         noise[:, 1] = t.noise_type[row[due]]

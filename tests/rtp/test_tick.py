@@ -379,3 +379,17 @@ def test_speech_is_told_with_its_media_time() -> None:
     assert changes[0].timestamp_ms == pytest.approx(30 * 20, abs=80)
     assert changes[1].timestamp_ms == pytest.approx(50 * 20 + 400, abs=80)
     engine.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "halves", "dialling", "dtx"])
+def test_octets_sent_are_those_of_the_payloads(kind: str) -> None:
+    engine = Engine(dtx=kind == "dtx")
+    row = engine.open()
+    engine.table.halves[row] = kind == "halves"
+    if kind == "dialling":
+        engine.seldom.dial(row, "12", 100, 60)
+    engine.say(row, speech(1) * 20)
+    engine.frames(80)
+    assert engine.plane.stats["bytes_sent"][row] == sum(len(datagram) - 12 for datagram in engine.sent[row])
+    assert engine.plane.stats["packets_sent"][row] == len(engine.sent[row])
+    engine.close()
