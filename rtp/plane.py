@@ -26,7 +26,6 @@ DOWNLINK_BYTES: Final = 32768  #: a row's play-out window, 4.096 s; a power of t
 VOICE: Final = 1  # the energy detector heard speech
 CONCEALED: Final = 2  # at least half of the frame was made up
 COMFORT_NOISE: Final = 4  # the sender is silent (RFC 3389) and this is noise made here
-HELD: Final = 8  # the leg is on hold; silence
 
 #: One row of statistics per leg. Written by the rtp process only; counters are since the leg opened.
 #: `_ns` is CLOCK_MONOTONIC, levels are dBm0-like dBov (0 = full scale) × 1, 127 = digital silence.
@@ -92,7 +91,7 @@ _ALIGN: Final = 64
 class Plane:
     """Views onto the block, one array per field; row index first.
 
-    uplink (legs, 64, 160) u8 · uplink_sequence (legs, 64) u4 · uplink_timestamp_ms (legs, 64) i8 ·
+    uplink (legs, 64, 160) u8 · uplink_timestamp_ms (legs, 64) i8 ·
     uplink_flags (legs, 64) u1 · uplink_head (legs,) u8: written by rtp. Frame `n` of a row stands at
     `n % 64`; `uplink_head` is the number of frames written since the row's leg opened.
 
@@ -107,7 +106,6 @@ class Plane:
     """
 
     uplink: npt.NDArray[np.uint8]
-    uplink_sequence: npt.NDArray[np.uint32]
     uplink_timestamp_ms: npt.NDArray[np.int64]
     uplink_flags: npt.NDArray[np.uint8]
     uplink_head: npt.NDArray[np.uint64]
@@ -153,7 +151,6 @@ def _aligned(offset: int) -> int:
 def _layout(n: int) -> list[tuple[str, tuple[int, ...], npt.DTypeLike]]:
     return [
         ("uplink", (n, UPLINK_FRAMES, FRAME), np.uint8),
-        ("uplink_sequence", (n, UPLINK_FRAMES), np.uint32),
         ("uplink_timestamp_ms", (n, UPLINK_FRAMES), np.int64),
         ("uplink_flags", (n, UPLINK_FRAMES), np.uint8),
         ("uplink_head", (n,), np.uint64),

@@ -187,7 +187,6 @@ class Tick:
         head = plane.uplink_head[rows]
         at = (head % UPLINK_FRAMES).astype(np.intp)
         plane.uplink[rows, at] = frames
-        plane.uplink_sequence[rows, at] = head
         plane.uplink_timestamp_ms[rows, at] = t.media_ms[rows]
         plane.uplink_flags[rows, at] = flags
         t.ring.advance(rows)

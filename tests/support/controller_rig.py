@@ -145,7 +145,6 @@ class RtpSide:
             head = int(self.plane.uplink_head[row])
             frame = os.urandom(FRAME)
             self.plane.uplink[row, head % UPLINK_FRAMES] = np.frombuffer(frame, np.uint8)
-            self.plane.uplink_sequence[row, head % UPLINK_FRAMES] = head
             self.plane.uplink_timestamp_ms[row, head % UPLINK_FRAMES] = head * 20
             self.plane.uplink_head[row] = head + 1
             frames.append(frame)

@@ -68,7 +68,6 @@ def put(plane: Plane, row: int, count: int = 1, jump_ms: int = 0) -> list[bytes]
         frame = os.urandom(FRAME)
         before = int(plane.uplink_timestamp_ms[row, (head - 1) % UPLINK_FRAMES]) if head else -20
         plane.uplink[row, head % UPLINK_FRAMES] = np.frombuffer(frame, np.uint8)
-        plane.uplink_sequence[row, head % UPLINK_FRAMES] = head
         plane.uplink_timestamp_ms[row, head % UPLINK_FRAMES] = before + 20 + jump_ms
         plane.uplink_head[row] = head + 1
         frames.append(frame)
