@@ -7,95 +7,32 @@ line) is `gateway/configfile.py`. Units are in the names: `_ms`, `_s`, `_kb`.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
+
+from gateway.section import (
+    Host,
+    HostPort,
+    IpAddress,
+    KeyFault,
+    KeyFaults,
+    KeyPath,
+    Network,
+    Pattern,
+    Section,
+    WebAddress,
+    dotted,
+    split_host_port,
 )
 
 #: Calls that the PyPI wheel of pjsua2 accepts (PJSUA_MAX_CALLS 4); a built one takes 4096.
 MAX_CAPACITY = 4096
 
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-_HOST = re.compile(rf"^(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*$")
-
-
-KeyPath = tuple[str | int, ...]
-
-
-class KeyFault(NamedTuple):
-    """One value that does not go with others. path: the key that is blamed, seen from the section that says
-    so; other: the key that it clashes with, for a file that leaves the blamed one at its default."""
-
-    path: KeyPath
-    reason: str
-    other: KeyPath = ()
-
-
-class KeyFaults(ValueError):
-    """Values that do not go together."""
-
-    def __init__(self, *faults: KeyFault) -> None:
-        super().__init__("; ".join(fault.reason for fault in faults))
-        self.faults = faults
-
-
-def _ip(value: str) -> str:
-    return str(ipaddress.ip_address(value))
-
-
-def split_host_port(value: str) -> tuple[str, int]:
-    """Split `host:port` or `[v6]:port`. Raises ValueError naming what is wrong."""
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isdigit() or not 0 <= int(port) <= 65535:
-        raise ValueError(f"{value!r} is not host:port")
-    host = host.strip("[]")
-    try:
-        return str(ipaddress.ip_address(host)), int(port)
-    except ValueError:
-        if not _HOST.match(host):
-            raise ValueError(f"{host!r} is neither an IP address nor a host name") from None
-        return host, int(port)
-
-
-def _host_port(value: str) -> str:
-    split_host_port(value)
-    return value
-
-
-def _host(value: str) -> str:
-    split_host_port(f"{value}:0")
-    return value
-
-
-def _network(value: str) -> str:
-    return str(ipaddress.ip_network(value))
-
-
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return value
-
-
-def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{value!r} is not an http:// or https:// address")
-    return value.rstrip("/")
+Codec = Literal["PCMU", "PCMA"]
+FrameMillis = Literal[20, 40, 60, 80, 100, 120, 140, 160, 180, 200]
 
 
 def _database(value: str) -> str:
@@ -106,28 +43,6 @@ def _database(value: str) -> str:
 
 def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
-IpAddress = Annotated[str, AfterValidator(_ip)]
-HostPort = Annotated[str, AfterValidator(_host_port)]
-Host = Annotated[str, AfterValidator(_host)]
-Network = Annotated[str, AfterValidator(_network)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-Codec = Literal["PCMU", "PCMA"]
-FrameMillis = Literal[20, 40, 60, 80, 100, 120, 140, 160, 180, 200]
-
-
-def dotted(path: KeyPath) -> str:
-    """A key's path as people write it: `sip.bind[0].address`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.lstrip(".")
-
-
-class Section(BaseModel):
-    """A part of the file. Unknown keys are errors: a misspelt key must not pass in silence."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SipBind(Section):

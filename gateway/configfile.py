@@ -19,7 +19,8 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config import Config, KeyFaults, KeyPath, dotted
+from gateway.config import Config
+from gateway.section import KeyFaults, KeyPath, dotted
 
 #: Deeper than any key, and more than any file holds; against files that contain themselves.
 MAX_DEPTH: Final = 12

@@ -21,13 +21,13 @@ from gateway.bootstrap import Start
 from gateway.calls.controller import Controller
 from gateway.calls.service import Parts, run
 from gateway.channel import Channel, PeerGone
-from gateway.config import split_host_port
 from gateway.lifeline import Lifeline
 from gateway.ops.admin import METRICS_TYPE, Admin, Answer, Route, as_json
 from gateway.ops.health import Health, line
 from gateway.ops.logs import Log
 from gateway.ops.metrics import Metrics
 from gateway.ops.processes import ProcessFeed
+from gateway.section import split_host_port
 from gateway.sip import events as sip
 from rtp import control
 

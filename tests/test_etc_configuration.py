@@ -10,8 +10,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gateway.config import Config, KeyPath, Route, dotted
+from gateway.config import Config, Route
 from gateway.configfile import load, parse
+from gateway.section import KeyPath, dotted
 
 FILE = Path(__file__).parent.parent / "etc" / "glotgate.yaml"
 

@@ -16,7 +16,8 @@ import structlog
 import uvicorn
 import uvloop
 
-from gateway.config import Config, split_host_port
+from gateway.config import Config
+from gateway.section import split_host_port
 from gateway.sessions import deliveries, keys, nodes, recordings, store
 from gateway.sessions.api import create_app
 from gateway.sessions.chronicle import Teller

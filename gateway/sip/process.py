@@ -19,7 +19,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gateway.channel import Channel, PeerGone
-from gateway.config import Config, split_host_port
+from gateway.config import Config
+from gateway.section import split_host_port
 from gateway.sip import events, headers, negotiation, sdp
 from gateway.sip.description import SdpRefused
 from gateway.sip.dialogs import Action, Dialog, State
