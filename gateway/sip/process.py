@@ -25,10 +25,9 @@ from gateway.sip import events, headers, negotiation, sdp
 from gateway.sip.description import SdpRefused
 from gateway.sip.dialogs import Action, Dialog, State
 from gateway.sip.headers import Refused
-from gateway.sip.screening import Door, refuse
+from gateway.sip.ledger import Ledger, Log
+from gateway.sip.screening import Door, invitation, refuse
 from gateway.sip.stack import Listening, Phase, Progress, Request, Stack, StackCall, StackError, StackOptions, Verdict
-
-Log = Callable[[dict[str, Any]], None]
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
 POLL_S: Final = 0.05
@@ -41,14 +40,6 @@ SPARE_CALLS: Final = 128
 #: Below this a build is for a look only (the wheel on PyPI takes 4 calls and ends on a bad message).
 FIT_CALLS: Final = 64
 FIT_VERSION: Final = (2, 17)
-LOG_LINES_PER_S: Final = 20
-#: Every counter of `AgentCounters`, present from the start.
-COUNTERS: Final = (
-    *("invites", "rung", "accepted", "rejected", "confirmed", "ended", "cancelled", "dialled"),
-    *("reinvites", "updates", "infos", "refers", "late_commands", "stack_errors", "callback_faults"),
-    *("log_lines", "log_dropped", "events_dropped", "refused", "options", "not_allowed", "no_dialog"),
-    *(f"refused_{defect.label}" for defect in headers.Defect),
-)
 
 
 def serve(sock: socket.socket, config: Config, log: Log) -> None:
@@ -71,18 +62,17 @@ class Process:
     ) -> None:
         self._channel = channel
         self._config = config
-        self._log = log
         self._clock = clock
+        self._ledger = Ledger(log, clock)
+        self._count, self._refuse, self._say = self._ledger.count, self._ledger.refuse, self._ledger.say
         self._stack: Stack
         self._door = Door(config.sip.max_message_kb * 1024, config.sip.retry_after_s)
         self._calls: dict[int, StackCall] = {}
         #: Calls in which an offer of ours waits for its answer, by Call-ID
         self._asking: dict[str, StackCall] = {}
         self._arrived: list[tuple[StackCall, str, str]] = []
-        self._counters = dict.fromkeys(COUNTERS, 0)
         self._next_dialog = 1
         self._stopping = False
-        self._said: dict[str, tuple[int, int]] = {}
 
     def run(self, stack: Stack) -> None:
         """Start the stack, tell `AgentReady`, and work until told to stop. Raises StackError."""
@@ -148,7 +138,7 @@ class Process:
             self.after_poll()
 
     def each_second(self) -> None:
-        self._send(events.AgentCounters(dict(self._counters), len(self._calls)))
+        self._send(events.AgentCounters(dict(self._ledger.counters), len(self._calls)))
         now = self._clock()
         for call in list(self._calls.values()):
             if call.dialog.state is State.DIALLING and call.deadline_s < now:
@@ -283,25 +273,10 @@ class Process:
             refusal = refuse(error)
             self._execute(call, events.Reject(dialog.id, refusal.code, refusal.reason, refusal.headers))
             return
-        message, uri = seen.message, seen.uri
         dialog.offered = seen.offer is not None
-        dialog.sip_call_id = message.get("call-id") or ""
+        dialog.sip_call_id = seen.message.get("call-id") or ""
         dialog.told = True
-        self._send(
-            events.Invited(
-                dialog=dialog.id,
-                sip_call_id=dialog.sip_call_id,
-                transport=(message.get("via") or "").partition(" ")[0].rpartition("/")[2].lower(),
-                source=source,
-                request_uri=seen.request_uri,
-                user=uri.user,
-                uri_parameters=uri.parameters,
-                from_uri=headers.without_parameters(message.get("from") or ""),
-                to_uri=headers.without_parameters(message.get("to") or ""),
-                headers=message.told(),
-                sdp=seen.offer,
-            )
-        )
+        self._send(invitation(dialog, seen, source))
 
     # Commands
 
@@ -378,23 +353,6 @@ class Process:
         except PeerGone:
             self._stopping = True
 
-    def _count(self, name: str) -> None:
-        self._counters[name] += 1
-
-    def _refuse(self, defect: headers.Defect) -> None:
-        self._count("refused")
-        self._count(f"refused_{defect.label}")
-
     def _stack_error(self, dialog: Dialog, error: StackError) -> None:
         self._count("stack_errors")
         self._say("warning", "sip_stack_error", sip_call_id=dialog.sip_call_id, error=str(error))
-
-    def _say(self, level: str, event: str, **fields: Any) -> None:
-        """A log line, at most so many a second of each kind: strangers must not fill the disk."""
-        now = int(self._clock())
-        second, lines = self._said.get(event, (now, 0))
-        self._said[event] = (now, lines + 1 if second == now else 1)
-        if self._said[event][1] > LOG_LINES_PER_S:
-            self._count("log_dropped")
-        else:
-            self._log({"level": level, "event": event, **fields})

@@ -11,6 +11,8 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.sip import headers
+from gateway.sip.dialogs import Dialog
+from gateway.sip.events import Invited
 from gateway.sip.headers import Defect, Message, Refused, Uri
 from gateway.sip.stack import LET_IN, Request, Verdict
 
@@ -80,6 +82,24 @@ class Door:
         if not self.ready:
             return Verdict(503, headers={"Retry-After": str(self.retry_after_s)})
         return Verdict(200, headers={"Allow": ALLOW, "Accept": ACCEPT, "Supported": ", ".join(SUPPORTED)})
+
+
+def invitation(dialog: Dialog, seen: Seen, source: str) -> Invited:
+    """An INVITE as the controller is told of it. source: `host:port`."""
+    message, uri = seen.message, seen.uri
+    return Invited(
+        dialog=dialog.id,
+        sip_call_id=dialog.sip_call_id,
+        transport=(message.get("via") or "").partition(" ")[0].rpartition("/")[2].lower(),
+        source=source,
+        request_uri=seen.request_uri,
+        user=uri.user,
+        uri_parameters=uri.parameters,
+        from_uri=headers.without_parameters(message.get("from") or ""),
+        to_uri=headers.without_parameters(message.get("to") or ""),
+        headers=message.told(),
+        sdp=seen.offer,
+    )
 
 
 def refuse(error: Refused) -> Verdict:

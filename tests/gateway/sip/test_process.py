@@ -6,7 +6,8 @@ from gateway import channel
 from gateway.config import Config
 from gateway.sip import events, headers
 from gateway.sip.dialogs import Dialog, State
-from gateway.sip.process import COUNTERS, LOG_LINES_PER_S, Process
+from gateway.sip.ledger import COUNTERS, LOG_LINES_PER_S
+from gateway.sip.process import Process
 from gateway.sip.stack import Listening, Phase, Progress, Request, StackError
 
 from .test_headers import SDP, invite
