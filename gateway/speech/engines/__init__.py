@@ -1,1 +1,1 @@
-"""Speech engines, each declaring which languages it can do."""
+"""The engines, each in modules of its own; `registry.py` builds those that the configuration names."""
