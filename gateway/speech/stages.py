@@ -68,11 +68,15 @@ def translates(declared: Collection[tuple[str, str]], source: str, target: str) 
 
 @dataclass(frozen=True)
 class Partial:
-    """What is heard so far of the turn in progress. stable: so many characters of it will not change any more."""
+    """What is heard so far of the turn in progress. stable: so many characters of it will not change any more.
+
+    covered_ms: so much of the turn's audio the stable part stands for; 0: all up to the last pause.
+    """
 
     text: str
     stable: int = 0
     language: str | None = None
+    covered_ms: int = 0
 
 
 @dataclass(frozen=True)

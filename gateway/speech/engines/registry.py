@@ -70,34 +70,44 @@ class Engines:
     async def close(self) -> None:
         await asyncio.gather(*(engine.close() for engine in self.by_name.values()))
 
-    # ---- the choice --------------------------------------------------------------------------------
+    # ---- the choice: who can do it, in the order of the stage -----------------------------------------
+
+    def recognizers(self, language: str | None) -> list[Recognizer]:
+        """Those that hear this language; None: that find the language out."""
+        all_of_them = (engine.recognizer for engine in self._of(Stage.RECOGNITION))
+        return [
+            one
+            for one in all_of_them
+            if one is not None and (one.detects if language is None else serves(one.languages, language))
+        ]
+
+    def translators(self, source: str, target: str) -> list[Translator]:
+        all_of_them = (engine.translator for engine in self._of(Stage.TRANSLATION))
+        return [one for one in all_of_them if one is not None and translates(one.pairs, source, target)]
+
+    def synthesizers(self, language: str) -> list[Synthesizer]:
+        all_of_them = (engine.synthesizer for engine in self._of(Stage.SYNTHESIS))
+        return [one for one in all_of_them if one is not None and serves(one.languages, language)]
+
+    def thinkers(self, language: str | None = None) -> list[Thinker]:
+        all_of_them = (engine.thinker for engine in self._of(Stage.THINKING))
+        return [
+            one for one in all_of_them if one is not None and (language is None or serves(one.languages, language))
+        ]
+
+    # ---- and the first of them -----------------------------------------------------------------------
 
     def recognizer(self, language: str | None) -> Recognizer | None:
-        """The first that hears this language; None: that finds the language out."""
-        for engine in self._of(Stage.RECOGNITION):
-            one = engine.recognizer
-            if one is not None and (one.detects if language is None else serves(one.languages, language)):
-                return one
-        return None
+        return next(iter(self.recognizers(language)), None)
 
     def translator(self, source: str, target: str) -> Translator | None:
-        for engine in self._of(Stage.TRANSLATION):
-            if engine.translator is not None and translates(engine.translator.pairs, source, target):
-                return engine.translator
-        return None
+        return next(iter(self.translators(source, target)), None)
 
     def synthesizer(self, language: str) -> Synthesizer | None:
-        for engine in self._of(Stage.SYNTHESIS):
-            if engine.synthesizer is not None and serves(engine.synthesizer.languages, language):
-                return engine.synthesizer
-        return None
+        return next(iter(self.synthesizers(language)), None)
 
     def thinker(self, language: str | None = None) -> Thinker | None:
-        for engine in self._of(Stage.THINKING):
-            one = engine.thinker
-            if one is not None and (language is None or serves(one.languages, language)):
-                return one
-        return None
+        return next(iter(self.thinkers(language)), None)
 
     def _of(self, stage: Stage) -> Iterable[Engine]:
         return (self.by_name[name] for name in self.order[stage])
