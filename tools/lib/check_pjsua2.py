@@ -32,6 +32,8 @@ def running_faults() -> list[str]:
         found.append(f"it is {version.full}, older than {'.'.join(map(str, OLDEST))}")
     if not hasattr(pjsua2, "RequestGate"):
         found.append("it has no RequestGate: each INVITE of a scanner would become a call")
+    if not hasattr(pjsua2, "MessageTap"):
+        found.append("it has no MessageTap: no SIP trace, and no new certificates without a restart")
     config = pjsua2.EpConfig()
     if config.uaConfig.maxCalls < CALLS:
         found.append(f"it takes {config.uaConfig.maxCalls} calls, not {CALLS}")
