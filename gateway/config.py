@@ -27,11 +27,12 @@ from gateway.section import (
     dotted,
     split_host_port,
 )
+from gateway.speech.settings import Speech
+from gateway.trunks import Admission, Codec, SrtpPolicy, SymmetricPolicy, Trunk, clashes
 
 #: Calls that the PyPI wheel of pjsua2 accepts (PJSUA_MAX_CALLS 4); a built one takes 4096.
 MAX_CAPACITY = 4096
 
-Codec = Literal["PCMU", "PCMA"]
 FrameMillis = Literal[20, 40, 60, 80, 100, 120, 140, 160, 180, 200]
 
 
@@ -56,9 +57,11 @@ class Sip(Section):
     bind: tuple[SipBind, ...] = (SipBind(), SipBind(transport="tcp"))
     advertise: Host | None = None
     codecs: tuple[Codec, ...] = ("PCMU", "PCMA")
-    srtp: Literal["disabled", "optional", "mandatory"] = "disabled"
+    srtp: SrtpPolicy = "disabled"
     max_message_kb: Annotated[int, Field(ge=2, le=64)] = 64
     retry_after_s: Annotated[int, Field(ge=1, le=3600)] = 5
+    unknown_source: Literal["reject", "drop"] = "reject"
+    admission: Admission = Admission()
 
     @field_validator("bind", "codecs")
     @classmethod
@@ -128,7 +131,7 @@ class Media(Section):
     capacity: Annotated[int, Field(ge=1, le=MAX_CAPACITY)] = 1000
     jitter: Jitter = Jitter()
     playout: Playout = Playout()
-    symmetric: Literal["off", "auto", "on"] = "auto"
+    symmetric: SymmetricPolicy = "auto"
     dtx: bool = False
     vad_events: bool = False
     no_rtp_timeout_s: Annotated[int, Field(ge=0, le=86400)] = 60
@@ -208,6 +211,9 @@ class Route(Section):
 
     name: str
     user: Pattern = ".*"
+    from_uri: Pattern | None = None
+    trunk: Pattern | None = None
+    headers: dict[str, Pattern] = Field(default_factory=dict)
     mode: Literal["bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice"]
     source_language: str | None = None
     target_language: str | None = None
@@ -236,10 +242,17 @@ class Config(Section):
     media: Media = Media()
     stream: Stream = Stream()
     sessions: Sessions = Sessions()
+    trunks: tuple[Trunk, ...] = ()
     routes: tuple[Route, ...] = ()
     admin: Admin = Admin()
     logging: Logging = Logging()
     drain: Drain = Drain()
+
+    @model_validator(mode="after")
+    def _trunks_apart(self) -> Self:
+        if faults := clashes(self.trunks):
+            raise KeyFaults(*(KeyFault(("trunks", *f.path), f.reason, ("trunks", *f.other)) for f in faults))
+        return self
 
     @model_validator(mode="after")
     def _ports_apart(self) -> Self:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import UnionType
 from typing import Any, Final, NamedTuple, get_args
 
 import yaml
@@ -241,13 +242,18 @@ def _fields(path: KeyPath) -> dict[str, Any]:
     for part in path:
         if isinstance(part, int):
             annotation = next(iter(get_args(annotation)), None)
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            field = annotation.model_fields.get(part)
-            annotation = field.annotation if field else None
         else:
-            return {}
-    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return dict(annotation.model_fields) if is_section else {}
+            section = _section(annotation)
+            field = section.model_fields.get(part) if section else None
+            annotation = field.annotation if field else None
+    section = _section(annotation)
+    return dict(section.model_fields) if section else {}
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that an annotation names, also where it may be left out; a list of sections is none."""
+    alternatives = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next((a for a in alternatives if isinstance(a, type) and issubclass(a, BaseModel)), None)
 
 
 def _annotation(path: KeyPath) -> Any:

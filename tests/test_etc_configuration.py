@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -17,7 +17,7 @@ from gateway.section import KeyPath, dotted
 FILE = Path(__file__).parent.parent / "etc" / "glotgate.yaml"
 
 #: A key that is commented out because its default is none, or that belongs to the sample of a list.
-_HIDDEN = re.compile(r"^(\s*)# (?=(- )?[a-z_]+:|  )", re.M)
+_HIDDEN = re.compile(r"^(\s*)# (?=(- )?[a-z0-9_]+:|  )", re.M)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -32,7 +32,7 @@ def _keys(model: type[BaseModel], path: KeyPath = ()) -> dict[KeyPath, Any]:
     for name, field in model.model_fields.items():
         inner = _models(field.annotation)
         if inner:
-            listed = (0,) if get_args(field.annotation) else ()
+            listed = (0,) if get_origin(field.annotation) is tuple else ()
             keys |= _keys(inner[0], (*path, name, *listed))
         else:
             keys[*path, name] = field.get_default(call_default_factory=True) if not field.is_required() else ...
@@ -42,8 +42,9 @@ def _keys(model: type[BaseModel], path: KeyPath = ()) -> dict[KeyPath, Any]:
 def _told() -> tuple[Any, dict[KeyPath, int], list[str]]:
     """The file with everything uncommented: its data, and the line of each key."""
     text = FILE.read_text()
-    text = text.replace("routes: []", "# ", 1)  # the sample below it says the keys
-    text = _HIDDEN.sub(r"\1", text)
+    for samples in ("routes", "trunks"):
+        text = text.replace(f"{samples}: []", "# ", 1)  # the sample below it says the keys
+    text = _HIDDEN.sub(r"\1", _HIDDEN.sub(r"\1", text))  # a sample may hide keys in its turn
     lines: dict[KeyPath, int] = {}
 
     def walk(node: yaml.Node, path: KeyPath) -> None:
@@ -86,16 +87,28 @@ def test_no_key_stands_there_that_is_none() -> None:
 def test_keys_without_a_default_are_commented_out() -> None:
     shown = yaml.safe_load(FILE.read_text())
     for path, default in _keys(Config).items():
-        if default is None and path[0] != "routes":
+        if default is None and path[0] not in ("routes", "trunks"):
             section = shown
             for part in path[:-1]:
                 section = section[part] or {}
             assert path[-1] not in section, f"{dotted(path)} has no default that could be shown"
 
 
-def test_the_sample_route_is_one(tmp_path: Path) -> None:
-    sample = FILE.read_text().split("routes: []", 1)[1].split("\n\n", 1)[0]
+def _sample(name: str, environ: dict[str, str]) -> Config:
+    """A configuration of nothing but a sample, as somebody has it who takes the comment signs away."""
+    sample = FILE.read_text().split(f"{name}: []", 1)[1].split("\n\n", 1)[0]
     text = re.sub(r"^# ?", "", sample.split("\n", 1)[1], flags=re.M)
-    (route,) = parse(text, "sample", {}).routes
+    return parse(re.sub(r"\$\{file:[^}]*\}", "${SECRET}", text), "sample", environ)
+
+
+def test_the_sample_route_is_one() -> None:
+    (route,) = _sample("routes", {}).routes
     assert isinstance(route, Route)
     assert re.fullmatch(route.user, "+4930123")
+
+
+def test_the_sample_trunk_is_one() -> None:
+    (trunk,) = _sample("trunks", {"SECRET": "s3cret"}).trunks
+    assert trunk.credentials[0].password is not None
+    assert trunk.outbound is not None
+    assert trunk.registration is not None
