@@ -40,6 +40,10 @@ def _ip(value: str) -> str:
     return str(ipaddress.ip_address(value))
 
 
+def _ipv6(value: str) -> str:
+    return str(ipaddress.IPv6Address(value))
+
+
 def split_host_port(value: str) -> tuple[str, int]:
     """Split `host:port` or `[v6]:port`. Raises ValueError naming what is wrong."""
     host, colon, port = value.rpartition(":")
@@ -84,6 +88,7 @@ def _web_address(value: str) -> str:
 
 
 IpAddress = Annotated[str, AfterValidator(_ip)]
+Ipv6Address = Annotated[str, AfterValidator(_ipv6)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Host = Annotated[str, AfterValidator(_host)]
 Network = Annotated[str, AfterValidator(_network)]
