@@ -40,19 +40,26 @@ class LegSockets:
             raise
 
     def connect(self, address: str, port: int) -> socket.socket:
-        """Believe this address from now on; returns `media`. Raises OSError when it can not be reached."""
-        if self.media is None:
+        """Believe this address from now on; returns `media`. Raises OSError when it can not be reached; `media` stays
+        what it was then: a first one that is connected to nobody would hear everybody."""
+        media = self.media
+        if media is None:
             # Sharing the port is allowed for just as long as it takes to bind the second socket of ours.
             self.wild.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             try:
-                self.media = self._socket(self.port, _MEDIA_BUFFER, share=True)
+                media = self._socket(self.port, _MEDIA_BUFFER, share=True)
             finally:
                 self.wild.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
-            self.media.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
-        self.media.connect((address, port))
-        self.remote = (address, port)
-        self._discard(self.media)  # what came in before the connect may be a stranger's
-        return self.media
+            media.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        try:
+            media.connect((address, port))
+        except OSError:
+            if self.media is None:
+                media.close()
+            raise
+        self.media, self.remote = media, (address, port)
+        self._discard(media)  # what came in before the connect may be a stranger's
+        return media
 
     def close(self) -> None:
         for sock in (self.media, self.wild, self.rtcp):

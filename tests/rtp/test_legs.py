@@ -153,3 +153,18 @@ def test_hold_by_the_address_keeps_what_is_known(rig: Rig) -> None:
     rig.configure(leg, peer)
     rig.legs.send_to[leg.row](b"x" * 20)
     assert peer.recv(100) == b"x" * 20
+
+
+def test_an_address_without_a_way_to_it_costs_the_leg_its_sound_and_nothing_else(rig: Rig) -> None:
+    leg, peer = rig.open(), phone()
+    rig.configure(leg, peer, remote_address="192.0.2.5")  # from a socket that is bound to loopback
+    assert rig.plane.stats["send_errors"][leg.row] == 1
+    rig.configure(leg, peer)
+    rig.legs.send_to[leg.row](b"x" * 20)
+    assert peer.recv(100) == b"x" * 20
+    rig.configure(leg, peer, remote_address="192.0.2.5")
+    rig.legs.command(control.CloseLeg(leg.row, leg.generation), 2 * SECOND_NS)
+    never = rig.open()
+    rig.configure(never, peer, remote_address="192.0.2.5")
+    rig.legs.command(control.CloseLeg(never.row, never.generation), 2 * SECOND_NS)
+    assert len([event for event in rig.events if isinstance(event, control.LegClosed)]) == 2

@@ -114,3 +114,18 @@ def test_ipv6() -> None:
         friend.sendto(b"six", ("::1", port))
         assert drained(media) == [b"six"]
     leg.close()
+
+
+def test_a_first_address_without_a_way_to_it_leaves_no_socket_that_hears_everybody() -> None:
+    port, friend = free_pair(), peer()
+    leg = LegSockets("127.0.0.1", port)
+    with pytest.raises(OSError, match=r"\[Errno"):
+        leg.connect("192.0.2.5", 4000)
+    assert leg.media is None
+    media = leg.connect(*friend.getsockname())
+    with pytest.raises(OSError, match=r"\[Errno"):
+        leg.connect("192.0.2.5", 4000)
+    assert leg.media is media
+    friend.sendto(b"friend", ("127.0.0.1", port))
+    assert drained(media) == [b"friend"]
+    leg.close()
