@@ -159,8 +159,8 @@ def _add_session_routes(app: FastAPI) -> None:
         service = service_of(request)
         ticket = service.ticket(principal, "POST /v1/sessions", idempotency_key, body)
         reply = await service.create(principal, asked, ticket)
-        if principal.organization_id is not None and not reply.replayed:
-            tell_credits(request, principal, principal.credits_used + 1)
+        if reply.credits_used is not None:
+            tell_credits(request, principal, reply.credits_used)
         return answer(reply)
 
     @app.get("/v1/sessions/{session_id}", **openapi.SHOW)

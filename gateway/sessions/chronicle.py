@@ -1,7 +1,8 @@
 """What of a session's life is stored together with the webhooks that tell of it. Jobs for the journal.
 
 Owns which change raises which event (contract §3), each in one transaction: an event that was stored tells
-of something that was stored, and a repeated finalization stores nothing.
+of something that was stored, and a repeated finalization stores nothing. Each job returns whether there is an
+event to deliver.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Teller(NamedTuple):
     webhook_url: str | None
 
 
-def created(connection: Connection, teller: Teller, session: store.Session, now: float) -> None:
+def created(connection: Connection, teller: Teller, session: store.Session, now: float) -> bool:
     store.add_session(connection, session)
-    _emit(connection, teller, session.id, "session.created", session_view(session, now, stream=None), now)
+    return _emit(connection, teller, session.id, "session.created", session_view(session, now, stream=None), now)
 
 
 def progressed(
@@ -37,21 +38,22 @@ def progressed(
     kind: str | None,
     recording: list[Recording],
     now: float,
-) -> None:
+) -> bool:
     """A status, a sign of life, a call; kind: the event that it is. recording: begun now."""
     if not store.save_progress(connection, session_id, teller.node, values):
-        return
+        return False
     for one in recording:
         recordings.add(connection, one)
-    if kind is not None:
-        session = store.find_session(connection, session_id, None)
-        _emit(connection, teller, session_id, kind, session_view(session, now, stream=None), now)
+    if kind is None:
+        return False
+    session = store.find_session(connection, session_id, None)
+    return _emit(connection, teller, session_id, kind, session_view(session, now, stream=None), now)
 
 
-def spoken(connection: Connection, teller: Teller, session_id: str, turn: Turn, now: float) -> None:
+def spoken(connection: Connection, teller: Teller, session_id: str, turn: Turn, now: float) -> bool:
     numbered = transcripts.add(connection, session_id, turn)
     data = {"object": "transcript.segment", "session_id": session_id, **transcripts.turn_view(numbered)}
-    _emit(connection, teller, session_id, "transcript.segment", data, now)
+    return _emit(connection, teller, session_id, "transcript.segment", data, now)
 
 
 def finalized(
@@ -61,10 +63,10 @@ def finalized(
     values: dict[str, Any],
     recorded: Outcome | None,
     now: float,
-) -> None:
+) -> bool:
     """The end: recordings, transcript and status, and all that is told of them, at once or not at all."""
     if not store.save_progress(connection, session_id, teller.node, values):
-        return  # ended before, or another node's by now
+        return False  # ended before, or another node's by now
     if recorded is not None:
         status = "ready" if recorded.good else "failed"
         for one in recordings.finish(connection, session_id, status, recorded.duration):
@@ -73,8 +75,8 @@ def finalized(
     if session.options["transcription"]["enabled"]:
         transcript = transcripts.transcript_view(session, transcripts.load(connection, session_id), now)
         _emit(connection, teller, session_id, "transcript.ready", transcript, now)
-    _emit(connection, teller, session_id, "session.ended", session_view(session, now, stream=None), now)
+    return _emit(connection, teller, session_id, "session.ended", session_view(session, now, stream=None), now)
 
 
-def _emit(connection: Connection, teller: Teller, session_id: str, kind: str, data: Any, now: float) -> None:
-    deliveries.emit(connection, session_id, kind, data, now, teller.webhook_url)
+def _emit(connection: Connection, teller: Teller, session_id: str, kind: str, data: Any, now: float) -> bool:
+    return deliveries.emit(connection, session_id, kind, data, now, teller.webhook_url) is not None

@@ -2,7 +2,8 @@
 
 Owns how a piece of blocking SQL runs beside the event loop: every job is a function that takes a
 connection and runs in one transaction on a worker thread. SQLite has one such thread, for it has one
-writer anyway, and so jobs follow each other in the order in which they were given. Knows no table.
+writer anyway, and so jobs follow each other in the order in which they were given; and one for jobs that
+only read, which wait for no writer. Knows no table.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ class Database:
             if parsed.drivername in {"postgresql", "postgres"}:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self.engine = create_engine(parsed, pool_size=_POOL + 2)
+        # Without a BEGIN before each query, and a COMMIT behind it. SQLite's driver is in that mode always.
+        reading = {"read_only": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reading = self.engine.execution_options(**reading)
         threads = 1 if self.is_sqlite else _POOL
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="database")
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="reader") if self.is_sqlite else self._workers
 
     def call(self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job(connection, …)` in one transaction, here and now."""
@@ -51,14 +56,19 @@ class Database:
             return job(connection, *args, **kwargs)
 
     def peek(self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a job that only reads, here and now; with SQLite it waits for no writer."""
-        with self.engine.connect() as connection:
-            return job(connection.execution_options(read_only=True), *args, **kwargs)
+        """Run a job that only reads, here and now; each of its queries sees what is committed by then."""
+        with self._reading.connect() as connection:
+            return job(connection, *args, **kwargs)
 
     async def run(self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job(connection, …)` in one transaction on a worker thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, partial(self.call, job, *args, **kwargs))
+
+    async def read(self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a job that only reads on a worker thread, as `peek` does."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, partial(self.peek, job, *args, **kwargs))
 
     def upgrade(self) -> None:
         """Bring the tables to the newest revision. Safe when several nodes start at once."""
@@ -71,6 +81,7 @@ class Database:
             command.upgrade(alembic, "head")
 
     def close(self) -> None:
+        self._readers.shutdown(wait=True)
         self._workers.shutdown(wait=True)
         self.engine.dispose()
 
@@ -89,7 +100,6 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("read_only"):
-            connection.exec_driver_sql("BEGIN")
             return
         # IMMEDIATE: a transaction that reads and then writes must not fail half-way because another
         # process (the command line) wrote in between.

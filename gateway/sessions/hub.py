@@ -69,7 +69,7 @@ class Hub:
         self.sessions: dict[str, LiveSession] = {}
         self._limits = limits
         self._interpreter = interpreter
-        self._stored = stored
+        self.stored = stored
         self._saved_at: dict[str, float] = {}
         self._ended: dict[str, asyncio.Future[Session]] = {}
         self._finalizing: set[asyncio.Task[None]] = set()
@@ -100,7 +100,6 @@ class Hub:
             self.studio.note(record.id, "service_restarted")
         if status is Status.ENDING:
             self._finalize(live)  # its process died between the end and its completion
-        self._stored()
         return live
 
     async def resume(self) -> int:
@@ -189,9 +188,8 @@ class Hub:
     def spoken(self, live: LiveSession, turn: Turn) -> None:
         now = self.clock()
         turn.created_at = now
-        self.journal.write(chronicle.spoken, self.teller, live.id, turn, now)
+        self._tell(self.journal.write(chronicle.spoken, self.teller, live.id, turn, now))
         self.studio.note(live.id, "utterance", speaker=turn.speaker, text=turn.text)
-        self._stored()
 
     def noted(self, live: LiveSession, message: msgspec.Struct) -> None:
         kind = _TIMELINE.get(type(message))
@@ -242,9 +240,11 @@ class Hub:
         self.record_of(live, now)
         values = self._values(live, now) | {"call": store.to_json(live.record.call)}
         self._saved_at[live.id] = now
-        self.journal.write(chronicle.progressed, self.teller, live.id, values, kind, begun or [], now)
-        if kind is not None:
-            self._stored()
+        self._tell(self.journal.write(chronicle.progressed, self.teller, live.id, values, kind, begun or [], now))
+
+    def _tell(self, job: asyncio.Future[bool]) -> None:
+        """Once an event is stored, have it delivered."""
+        job.add_done_callback(lambda done: self.stored() if done.exception() is None and done.result() else None)
 
     def _finalize(self, live: LiveSession) -> None:
         self._ended[live.id] = asyncio.get_running_loop().create_future()
@@ -264,7 +264,8 @@ class Hub:
             live.lifecycle.handle(Event.FINALIZED, now)
             record = self.record_of(live, now)
             values = self._values(live, now)
-            await self.journal.write(chronicle.finalized, self.teller, live.id, values, recorded, now)
+            if await self.journal.write(chronicle.finalized, self.teller, live.id, values, recorded, now):
+                self.stored()
             waiter.set_result(record)
         except Exception as error:  # whoever waits for the end must hear of it, and the log
             _log.exception("finalizing_failed", session_id=live.id)
@@ -274,7 +275,6 @@ class Hub:
             self.sessions.pop(live.id, None)
             self._saved_at.pop(live.id, None)
             del self._ended[live.id]
-        self._stored()
         _log.info("session_ended", session_id=live.id, reason=live.record.end_reason)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from gateway.errors import Fault, LocalFault, PeerFault
 from gateway.sessions.database import Database
@@ -50,7 +50,10 @@ class Journal:
     def write(
         self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        """Queue `job(connection, …)`. The future has its result once it is committed; nobody has to wait."""
+        """Queue `job(connection, …)`. The future has its result once it is committed; nobody has to wait.
+
+        A job may be carried out more than once before it is committed: it must change nothing but the database.
+        """
         assert not kwargs, "journal jobs take positional arguments"
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if len(self._waiting) >= BOUND:
@@ -92,7 +95,7 @@ class Journal:
             tries = 0
             for (job, _args, future), (result, failure) in zip(batch, outcomes, strict=True):
                 self._waiting.popleft()
-                if failure is not None and not isinstance(failure, PeerFault | IntegrityError):
+                if failure is not None and not isinstance(failure, PeerFault):
                     self.failed += 1
                     _log.error("journal_write_failed", job=job.__name__, error=repr(failure))
                 if future.done():  # its waiter was cancelled
@@ -105,6 +108,17 @@ class Journal:
 
 
 def _carry_out(connection: Connection, batch: list[_Entry]) -> list[tuple[Any, Exception | None]]:
+    """All jobs in one savepoint; only when one of them fails, again with each in its own."""
+    try:
+        with connection.begin_nested():
+            return [(job(connection, *args), None) for job, args, _future in batch]
+    except OperationalError:
+        raise
+    except Exception:  # whose it is, and what it is, comes out below
+        return _one_by_one(connection, batch)
+
+
+def _one_by_one(connection: Connection, batch: list[_Entry]) -> list[tuple[Any, Exception | None]]:
     """Each job in a savepoint of its own, so that one that fails does not undo its neighbours."""
     outcomes: list[tuple[Any, Exception | None]] = []
     for job, args, _future in batch:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import hmac
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import Fault, PeerFault
 from gateway.sessions import chronicle, idempotency, keys, nodes, recordings, store, tokens, transcripts, views
@@ -22,6 +21,7 @@ from gateway.sessions.hub import Hub
 from gateway.sessions.idempotency import Running, Ticket
 from gateway.sessions.ids import new_id
 from gateway.sessions.nodes import Membership
+from gateway.sessions.principals import Principals
 from gateway.sessions.ratelimit import Allowance, RateLimiter
 from gateway.sessions.schema import Recording, SessionCreate, Transcription
 from gateway.sessions.store import Principal, Session, Stored
@@ -40,7 +40,16 @@ class Reply:
     status: int
     body: bytes
     headers: dict[str, str]
-    replayed: bool = False
+    #: Of the organization, where the request took one.
+    credits_used: int | None = None
+
+
+class _Created(NamedTuple):
+    """What creating stored. session: None for a replay; told: there is an event to deliver."""
+
+    reply: Reply
+    session: Session | None = None
+    told: bool = False
 
 
 class Service:
@@ -54,6 +63,7 @@ class Service:
         self._members = members
         self._token_secret = token_secret
         self._internal_key = internal_key.encode()
+        self._principals = Principals(hub.database)
         self._limiter = RateLimiter()
         self._running = Running()
 
@@ -64,7 +74,7 @@ class Service:
         if hmac.compare_digest(key.encode("utf-8", "surrogatepass"), self._internal_key):
             return store.SYSTEM, None
         now = self.clock()
-        principal = await self.database.run(store.authenticate, keys.digest(key), now)
+        principal = await self._principals.find(keys.digest(key), now)
         assert principal.organization_id is not None
         return principal, self._limiter.take(principal.organization_id, principal.rate_limit, now)
 
@@ -86,22 +96,17 @@ class Service:
             job.add_done_callback(self._adopt)  # also when nobody waits for the answer any more
             try:
                 async with asyncio.timeout(_PATIENCE_S):
-                    reply, _ = await asyncio.shield(job)
+                    return (await asyncio.shield(job)).reply
             except TimeoutError:
                 raise PeerFault(
                     Fault.SERVICE_UNAVAILABLE, "the session could not be stored in time", retry_after_s=5
                 ) from None
-            except IntegrityError:
-                if ticket is None:
-                    raise
-                raise idempotency.conflict() from None  # another node holds the key
-        return reply
 
-    def _adopt(self, job: asyncio.Future[tuple[Reply, Session | None]]) -> None:
-        if not job.cancelled() and job.exception() is None:
-            _, session = job.result()
-            if session is not None:
-                self.hub.adopt(session)
+    def _adopt(self, job: asyncio.Future[_Created]) -> None:
+        if job.exception() is None and (created := job.result()).session is not None:
+            self.hub.adopt(created.session)
+            if created.told:
+                self.hub.stored()
 
     def _create(
         self,
@@ -110,38 +115,42 @@ class Service:
         asked: SessionCreate,
         ticket: Ticket | None,
         now: float,
-    ) -> tuple[Reply, Session | None]:
+    ) -> _Created:
         replay = self._replay(connection, ticket, now)
         if replay is not None:
-            return replay, None
+            return _Created(replay)
         organization_id = principal.organization_id or keys.DEFAULT_ORGANIZATION
         session = self._new_session(connection, organization_id, asked, now)
         headers = {"Deprecation": "true"} if asked.provider is not None else {}
-        reply = Reply(201, self._view(session, now), headers)
-        chronicle.created(connection, self.hub.teller, session, now)
+        body = self._view(session, now)
+        told = chronicle.created(connection, self.hub.teller, session, now)
         if ticket is not None:
-            stored = Stored(ticket.digest, reply.status, headers, reply.body)
-            store.remember(connection, organization_id, ticket.route, ticket.key, stored, now)
+            stored = Stored(ticket.digest, 201, headers, body)
+            if not store.remember(connection, organization_id, ticket.route, ticket.key, stored, now):
+                raise idempotency.conflict()  # another node was faster
+        used = None
         if principal.organization_id is not None:
             # Last, for it locks the organization's row until the commit.
-            store.spend_credit(connection, principal.organization_id)
-        return reply, session
+            used = store.spend_credit(connection, principal.organization_id)
+        return _Created(Reply(201, body, headers, used), session, told)
 
     async def show(self, principal: Principal, session_id: str) -> Reply:
         """GET /v1/sessions/{id}."""
-        stored = await self.database.run(store.find_session, session_id, principal.organization_id)
         live = self.hub.sessions.get(session_id)
-        now = self.clock()
-        return Reply(200, self._view(stored if live is None else self.hub.record_of(live, now), now), {})
+        if live is not None and principal.organization_id in (None, live.record.organization_id):
+            session = self.hub.record_of(live, self.clock())
+        else:
+            session = await self.database.read(store.find_session, session_id, principal.organization_id)
+        return Reply(200, self._view(session, self.clock()), {})
 
     async def end(self, principal: Principal, session_id: str, reason: str | None, ticket: Ticket | None) -> Reply:
         """POST /v1/sessions/{id}/end. Ending again gives the same summary."""
         with self._running.one(ticket):
             now = self.clock()
-            replay = await self.database.run(self._replay, ticket, now)
+            replay = await self.database.read(self._replay, ticket, now)
             if replay is not None:
                 return replay
-            stored = await self.database.run(store.find_session, session_id, principal.organization_id)
+            stored = await self.database.read(store.find_session, session_id, principal.organization_id)
             if stored.status != "ended" and session_id in self.hub.sessions:
                 stored = await self.hub.end(session_id, reason, self.clock())
             elif stored.status != "ended":
@@ -156,15 +165,13 @@ class Service:
             if ticket is not None:
                 answer = Stored(ticket.digest, reply.status, {}, reply.body)
                 where = (ticket.organization_id, ticket.route, ticket.key)
-                try:
-                    await self.database.run(store.remember, *where, answer, now)
-                except IntegrityError:
-                    raise idempotency.conflict() from None  # another node has ended it just now
+                if not await self.database.run(store.remember, *where, answer, now):
+                    raise idempotency.conflict()  # another node has ended it just now
             return reply
 
     async def hang_up(self, principal: Principal, session_id: str, call_id: str, reason: str | None) -> Reply:
         """POST …/calls/{call_id}/hangup: the gateway that has the call is told over its stream."""
-        stored = await self.database.run(store.find_session, session_id, principal.organization_id)
+        stored = await self.database.read(store.find_session, session_id, principal.organization_id)
         live = self.hub.sessions.get(session_id)
         if live is None and stored.status != "ended":
             raise PeerFault(
@@ -184,7 +191,7 @@ class Service:
             session = store.find_session(connection, session_id, principal.organization_id)
             return session, transcripts.load(connection, session_id)
 
-        return await self.database.run(both)
+        return await self.database.read(both)
 
     async def list_recordings(self, principal: Principal, session_id: str) -> list[recordings.Recording]:
         """GET …/recordings."""
@@ -193,11 +200,11 @@ class Service:
             store.find_session(connection, session_id, principal.organization_id)
             return recordings.of_session(connection, session_id)
 
-        return await self.database.run(listed)
+        return await self.database.read(listed)
 
     async def recording(self, principal: Principal, recording_id: str) -> recordings.Recording:
         """One recording's row."""
-        return await self.database.run(recordings.find, recording_id, principal.organization_id)
+        return await self.database.read(recordings.find, recording_id, principal.organization_id)
 
     # ---- helpers -----------------------------------------------------------------------------------
 
@@ -206,7 +213,7 @@ class Service:
         if stored.node != self.hub.teller.node:
             await self.database.run(nodes.request_end, stored.id, reason or "explicit_end")
         for _ in range(_WAIT_FOR_NODE):
-            stored = await self.database.run(store.find_session, stored.id, None)
+            stored = await self.database.read(store.find_session, stored.id, None)
             if stored.status == "ended":
                 break
             await asyncio.sleep(0.25)
@@ -226,7 +233,7 @@ class Service:
         if stored is None:
             return None
         idempotency.check(ticket, stored)
-        return Reply(stored.status, stored.body, stored.headers | {"Idempotent-Replayed": "true"}, replayed=True)
+        return Reply(stored.status, stored.body, stored.headers | {"Idempotent-Replayed": "true"})
 
     def _view(self, session: Session, now: float) -> bytes:
         stream: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ import secrets
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, text, update
 from sqlalchemy.engine import Row
 
 from gateway.errors import Fault, PeerFault
@@ -51,8 +51,9 @@ _COLUMNS: Final = tuple(sessions.c[field] for field in Session.__struct_fields__
 _JSON: Final = ("provider", "options", "metadata", "call")
 
 # The statements of every request, built once: building one takes longer than carrying it out.
-_KEY: Final = (
+_KEYS: Final = (
     select(
+        api_keys.c.digest,
         api_keys.c.scope,
         api_keys.c.expires_at,
         api_keys.c.revoked_at,
@@ -63,7 +64,7 @@ _KEY: Final = (
         organizations.c.rate_limit,
     )
     .join(organizations, organizations.c.id == api_keys.c.organization_id)
-    .where(api_keys.c.digest == bindparam("digest"))
+    .where(api_keys.c.digest.in_(bindparam("digests", expanding=True)))
 )
 _SPEND: Final = (
     update(organizations)
@@ -75,6 +76,7 @@ _SPEND: Final = (
         ),
     )
     .values(credits_used=organizations.c.credits_used + 1)
+    .returning(organizations.c.credits_used)
 )
 _ADD: Final = insert(sessions)
 _SAME: Final = (
@@ -85,8 +87,15 @@ _SAME: Final = (
 _RECALL: Final = select(idempotency.c.digest, idempotency.c.status, idempotency.c.headers, idempotency.c.body).where(
     *_SAME, idempotency.c.created_at > bindparam("since")
 )
-_OUTLIVED: Final = delete(idempotency).where(*_SAME, idempotency.c.created_at <= bindparam("before"))
-_REMEMBER: Final = insert(idempotency)
+#: As text, for SQLite and PostgreSQL say it alike and SQLAlchemy does not. Only an answer that outlived its day is
+#: replaced: one that another node has stored since `recall` must stay.
+_REMEMBER: Final = text(
+    "INSERT INTO idempotency (organization_id, route, key, digest, status, headers, body, created_at)"
+    " VALUES (:organization_id, :route, :key, :digest, :status, :headers, :body, :created_at)"
+    " ON CONFLICT (organization_id, route, key) DO UPDATE SET digest = excluded.digest, status = excluded.status,"
+    " headers = excluded.headers, body = excluded.body, created_at = excluded.created_at"
+    " WHERE idempotency.created_at <= :before"
+)
 
 
 class Principal(NamedTuple):
@@ -129,9 +138,13 @@ def token_secret(connection: Connection) -> bytes:
     return bytes(found)
 
 
-def authenticate(connection: Connection, key_digest: str, now: float) -> Principal:
-    """Whose key has this digest. Raises PeerFault: unknown, revoked, expired, organization inactive."""
-    row = connection.execute(_KEY, {"digest": key_digest}).first()
+def find_keys(connection: Connection, digests: list[str]) -> dict[str, Row[Any]]:
+    """By digest: the keys that there are, with their organizations; for `admit`."""
+    return {row.digest: row for row in connection.execute(_KEYS, {"digests": digests})}
+
+
+def admit(row: Row[Any] | None, now: float) -> Principal:
+    """Whose key this is. Raises PeerFault: unknown, revoked, expired, organization inactive."""
     if row is None:
         raise PeerFault(Fault.INVALID_API_KEY, "this API key is not known here")
     if row.revoked_at is not None:
@@ -143,11 +156,15 @@ def authenticate(connection: Connection, key_digest: str, now: float) -> Princip
     return Principal(row.id, row.scope, row.credits_limit, row.credits_used, row.rate_limit)
 
 
-def spend_credit(connection: Connection, organization_id: str) -> None:
-    """Take one credit. Raises PeerFault NO_CREDITS, and the transaction undoes the rest."""
-    taken = connection.execute(_SPEND, {"organization": organization_id})
-    if taken.rowcount != 1:
+def spend_credit(connection: Connection, organization_id: str) -> int:
+    """Take one credit; returns how many are used by now.
+
+    Raises PeerFault NO_CREDITS, and the transaction undoes the rest.
+    """
+    used: int | None = connection.execute(_SPEND, {"organization": organization_id}).scalar()
+    if used is None:
         raise PeerFault(Fault.NO_CREDITS, "the organization has no API credits left")
+    return used
 
 
 class Connected(NamedTuple):
@@ -223,12 +240,9 @@ def recall(connection: Connection, organization_id: str, route: str, key: str, s
     return Stored(row.digest, row.status, from_json(row.headers), row.body.encode()) if row else None
 
 
-def remember(connection: Connection, organization_id: str, route: str, key: str, stored: Stored, now: float) -> None:
-    """Keep the answer in place of one that outlived its day. Raises IntegrityError when one is kept already."""
-    # Only an old one is replaced: an answer that another node has stored since `recall` must stay.
-    asked = {"organization": organization_id, "route": route, "key": key, "before": now - KEEP_ANSWERS_S}
-    connection.execute(_OUTLIVED, asked)
-    connection.execute(
+def remember(connection: Connection, organization_id: str, route: str, key: str, stored: Stored, now: float) -> bool:
+    """Keep the answer in place of one that outlived its day. False: one is kept already."""
+    kept = connection.execute(
         _REMEMBER,
         {
             "organization_id": organization_id,
@@ -239,8 +253,10 @@ def remember(connection: Connection, organization_id: str, route: str, key: str,
             "headers": to_json(stored.headers),
             "body": stored.body.decode(),
             "created_at": now,
+            "before": now - KEEP_ANSWERS_S,
         },
     )
+    return kept.rowcount == 1
 
 
 def forget_answers(connection: Connection, before: float) -> int:

@@ -378,7 +378,7 @@ def test_a_database_that_is_away_is_503(sqlite_url: str, monkeypatch: pytest.Mon
         async def away(*_args: object) -> None:
             raise OperationalError("SELECT 1", {}, Exception("away"))
 
-        monkeypatch.setattr(kit.database, "run", away)
+        monkeypatch.setattr(kit.database, "read", away)
         response = await kit.get("/v1/sessions/x")
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
         monkeypatch.undo()

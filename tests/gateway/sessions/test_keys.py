@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from gateway.errors import Fault, PeerFault
 from gateway.sessions import keys, store
@@ -36,15 +36,20 @@ def test_created_listed_revoked(database: Database) -> None:
     assert fault(database, first) is Fault.REVOKED_API_KEY
 
 
+def admitted(database: Database, key: str, now: float = NOW) -> store.Principal:
+    digest = keys.digest(key)
+    return store.admit(database.peek(store.find_keys, [digest]).get(digest), now)
+
+
 def fault(database: Database, key: str, now: float = NOW) -> Fault:
     with pytest.raises(PeerFault) as caught:
-        database.call(store.authenticate, keys.digest(key), now)
+        admitted(database, key, now)
     return caught.value.fault
 
 
 def test_an_expired_and_an_unknown_key(database: Database) -> None:
     key, _ = database.call(keys.create, NOW, name="short", expires_at=NOW + 10)
-    assert database.call(store.authenticate, keys.digest(key), NOW + 9.9).scope == "write"
+    assert admitted(database, key, NOW + 9.9).scope == "write"
     assert fault(database, key, NOW + 10) is Fault.EXPIRED_API_KEY
     assert fault(database, key + "x") is Fault.INVALID_API_KEY
 
@@ -58,8 +63,4 @@ def test_an_organization_is_made_once(database: Database) -> None:
     database.call(keys.ensure_organization, NOW, "org_a", credits_limit=5)
     database.call(keys.ensure_organization, NOW, "org_a", credits_limit=9)
     key, _ = database.call(keys.create, NOW, name="x", organization_id="org_a")
-
-    def limit(connection: Connection) -> int | None:
-        return store.authenticate(connection, keys.digest(key), NOW).credits_limit
-
-    assert database.call(limit) == 5
+    assert admitted(database, key).credits_limit == 5

@@ -61,13 +61,14 @@ def test_the_token_secret_is_made_once(database: Database) -> None:
 
 def test_answers_are_kept_for_a_day(database: Database) -> None:
     answer = Stored("d", 201, {"Deprecation": "true"}, b'{"a":1}')
-    database.call(store.remember, "org", "POST /x", "k", answer, NOW)
+    assert database.call(store.remember, "org", "POST /x", "k", answer, NOW)
+    assert not database.call(store.remember, "org", "POST /x", "k", Stored("other", 200, {}, b"{}"), NOW + 10)
     assert database.call(store.recall, "org", "POST /x", "k", NOW - 1) == answer
     assert database.call(store.recall, "org", "POST /x", "k", NOW) is None
     assert database.call(store.recall, "org", "POST /y", "k", NOW - 1) is None
     assert database.call(store.recall, "org2", "POST /x", "k", NOW - 1) is None
     newer = Stored("e", 200, {}, b"{}")
-    database.call(store.remember, "org", "POST /x", "k", newer, NOW + 90_000)
+    assert database.call(store.remember, "org", "POST /x", "k", newer, NOW + 90_000)
     assert database.call(store.recall, "org", "POST /x", "k", NOW) == newer
     assert database.call(store.forget_answers, NOW + 90_000) == 1
 
@@ -78,7 +79,8 @@ def test_an_inactive_organization(database: Database) -> None:
     from gateway.sessions.models import organizations
 
     key, _ = database.call(keys.create, NOW, name="x")
+    digest = keys.digest(key)
     database.call(lambda c: c.execute(update(organizations).values(active=False)))
     with pytest.raises(PeerFault) as caught:
-        database.call(store.authenticate, keys.digest(key), NOW)
+        store.admit(database.peek(store.find_keys, [digest])[digest], NOW)
     assert caught.value.fault is Fault.ORGANIZATION_INACTIVE
