@@ -17,6 +17,7 @@ from gateway.section import (
     Host,
     HostPort,
     IpAddress,
+    Ipv6Address,
     KeyFault,
     KeyFaults,
     KeyPath,
@@ -28,6 +29,7 @@ from gateway.section import (
     split_host_port,
 )
 from gateway.speech.settings import Speech
+from gateway.transports import Overload, SipBind, Tls, Trace, tls_faults
 from gateway.trunks import Admission, Codec, SrtpPolicy, SymmetricPolicy, Trunk, clashes
 
 #: Calls that the PyPI wheel of pjsua2 accepts (PJSUA_MAX_CALLS 4); a built one takes 4096.
@@ -46,13 +48,6 @@ def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
-class SipBind(Section):
-    """One listening transport of the user agent."""
-
-    transport: Literal["udp", "tcp"] = "udp"
-    address: HostPort = "0.0.0.0:5060"
-
-
 class Sip(Section):
     bind: tuple[SipBind, ...] = (SipBind(), SipBind(transport="tcp"))
     advertise: Host | None = None
@@ -60,6 +55,9 @@ class Sip(Section):
     srtp: SrtpPolicy = "disabled"
     max_message_kb: Annotated[int, Field(ge=2, le=64)] = 64
     retry_after_s: Annotated[int, Field(ge=1, le=3600)] = 5
+    keepalive_s: Annotated[int, Field(ge=0, le=3600)] = 60
+    tls: Tls = Tls()
+    trace: Trace = Trace()
     unknown_source: Literal["reject", "drop"] = "reject"
     admission: Admission = Admission()
 
@@ -71,6 +69,12 @@ class Sip(Section):
         if len(set(value)) != len(value):
             raise ValueError("the same entry stands here twice")
         return value
+
+    @model_validator(mode="after")
+    def _secured(self) -> Self:
+        if faults := tls_faults(self.bind, self.tls):
+            raise KeyFaults(*faults)
+        return self
 
 
 class Jitter(Section):
@@ -127,6 +131,8 @@ class Realtime(Section):
 class Media(Section):
     bind: IpAddress = "0.0.0.0"
     advertise: IpAddress | None = None
+    bind6: Ipv6Address | None = None
+    advertise6: Ipv6Address | None = None
     ports: PortRange = PortRange()
     capacity: Annotated[int, Field(ge=1, le=MAX_CAPACITY)] = 1000
     jitter: Jitter = Jitter()
@@ -144,6 +150,12 @@ class Media(Section):
             held = f"{self.ports.first}–{self.ports.last} hold {self.ports.pairs}"
             fault = f"{self.capacity} legs need as many port pairs; ports {held}"
             raise KeyFaults(KeyFault(("capacity",), fault))
+        return self
+
+    @model_validator(mode="after")
+    def _one_of_each_family(self) -> Self:
+        if self.bind6 and ":" in self.bind:
+            raise KeyFaults(KeyFault(("bind6",), f"bind is IPv6 already, {self.bind}", ("bind",)))
         return self
 
 
@@ -247,6 +259,7 @@ class Config(Section):
     admin: Admin = Admin()
     logging: Logging = Logging()
     drain: Drain = Drain()
+    overload: Overload = Overload()
 
     @model_validator(mode="after")
     def _trunks_apart(self) -> Self:
@@ -258,7 +271,7 @@ class Config(Section):
     def _ports_apart(self) -> Self:
         """No two listeners on one port, and none inside the RTP range: it would lose a leg its port."""
         listeners: list[tuple[KeyPath, str, str]] = [
-            *((("sip", "bind", i, "address"), b.transport, b.address) for i, b in enumerate(self.sip.bind)),
+            *((("sip", "bind", i, "address"), _carrier(b), b.address) for i, b in enumerate(self.sip.bind)),
             (("admin", "bind"), "tcp", self.admin.bind),
         ]
         if self.sessions.mode == "embedded":
@@ -279,6 +292,11 @@ class Config(Section):
         if faults:
             raise KeyFaults(*faults)
         return self
+
+
+def _carrier(bind: SipBind) -> str:
+    """Which ports a transport takes."""
+    return "udp" if bind.transport == "udp" else "tcp"
 
 
 def _overlap(a: str, b: str) -> bool:
