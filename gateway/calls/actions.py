@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.errors import GatewayError
 from gateway.sip.negotiation import Settled
 
 
@@ -27,6 +28,19 @@ class OpenLeg(Action, frozen=True):
 
 class Join(Action, frozen=True):
     """Become a member of the session; owed: `StreamReady` or `StreamOver`."""
+
+
+class Dial(Action, frozen=True):
+    """INVITE with this offer; owed: `Progressed`, then `Answered` or `PeerGone`."""
+
+    sdp: str
+
+
+class Progress(Action, frozen=True):
+    """Whoever ordered the call is told: a status code, or why there will be no call."""
+
+    code: int
+    error: GatewayError | None = None
 
 
 class Accept(Action, frozen=True):
@@ -56,7 +70,9 @@ class Configure(Action, frozen=True):
 
 
 class Attach(Action, frozen=True):
-    """Let the leg's audio flow to the session and back."""
+    """Let the leg's audio flow to the session and back. early: it was not answered yet, and has not joined."""
+
+    early: bool = False
 
 
 class Detach(Action, frozen=True):

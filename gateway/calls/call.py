@@ -1,21 +1,23 @@
 """One call's state machine: events and the time go in, actions come out. Sans-IO.
 
-Theory of operation. A call is a SIP dialog, a media leg and a membership in a session. It is answered only
-when all three stand, and each of them can end it:
+Theory of operation. A call is a SIP dialog, a media leg and a membership in a session. It talks only when all
+three stand, and each of them can end it:
 
-    RESOLVING ──Resolved──► PREPARING ──leg and stream both ready──► ACTIVE
-        │                       │                                      │
-        └── Refused, CANCEL, time, lost ──► ENDING ◄── BYE, session, no RTP, stop
+    RESOLVING ──Resolved──► PREPARING ──leg and stream both ready──► (DIALLING ──200──►) ACTIVE
+        │                       │                                        │                 │
+        └── Refused, CANCEL, time, lost ──► ENDING ◄─────────────────────┴── BYE, session, no RTP, stop
                                                │
                                                └── dialog gone and leg closed (or too long) ──► OVER
 
-- RESOLVING: 180 was sent, the session directory is being asked.
+- RESOLVING: the session directory is being asked.
 - PREPARING: the leg is opening, the stream is to become ready; in either order.
-- ACTIVE: 200 was sent, audio flows. The loss of the sip process costs the dialog and not the talk: audio goes
+- DIALLING: our INVITE is out. The other end rings, and may be heard already.
+- ACTIVE: 200, audio flows. The loss of the sip process costs the dialog and not the talk: audio goes
   on until RTP stops. The loss of the rtp process costs the leg, which is opened again on the same port.
 - ENDING: everything has been told to end; the last confirmations are awaited, for the record.
 
-The rules are the table at the end. An event that a state does not expect is counted and otherwise nothing.
+Here is what every call has in common; how it comes to be ACTIVE is `incoming.py`'s and `outgoing.py`'s, each with
+a table of its own. An event that a state does not expect is counted and otherwise nothing.
 Owns these rules; refuses to know sockets, SDP text (`media.py`), sessions and audio.
 """
 
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from gateway.calls import actions as do
 from gateway.calls import inputs
@@ -44,6 +46,7 @@ Actions = list[do.Action]
 class State(Enum):
     RESOLVING = "resolving"
     PREPARING = "preparing"
+    DIALLING = "dialling"
     ACTIVE = "active"
     ENDING = "ending"
     OVER = "over"
@@ -58,9 +61,15 @@ class Limits(NamedTuple):
 
 
 class Call:
-    """One call. Times are seconds of one monotonic clock; None: has not happened."""
+    """What calls have in common. Times are seconds of one monotonic clock; None: has not happened.
 
-    def __init__(self, media: LegMedia, offer: str | None, limits: Limits, now: float) -> None:
+    dialog: there is one to speak to from the start.
+    """
+
+    #: (state, input) → the rule. What is not here was not expected.
+    table: ClassVar[Table]
+
+    def __init__(self, media: LegMedia, limits: Limits, now: float, *, dialog: bool) -> None:
         self.state = State.RESOLVING
         self.started = now
         self.answered: float | None = None
@@ -74,9 +83,8 @@ class Call:
         self.held = False
         self.unexpected = 0
         self._media = media
-        self._offer = offer
         self._limits = limits
-        self._dialog = True  # there is a dialog to speak to
+        self._dialog = dialog  # there is a dialog to speak to
         self._dialog_over = False  # it said that it is over
         self._leg: int | None = None  # the port of the open leg
         self._leg_wanted = False
@@ -86,18 +94,11 @@ class Call:
 
     def begin(self, refusal: GatewayError | None) -> Actions:
         """The first actions. refusal: why the call is not even tried (draining, capacity, no such number)."""
-        if refusal is None and self._offer is not None:
-            try:
-                self._media.try_offer(self._offer)
-            except GatewayError as error:
-                refusal = error
-        if refusal is not None:
-            return self._fail(refusal, self.started)
-        return [do.Ring(), do.Resolve(), do.WakeAt(self.started + self._limits.ready_s)]
+        raise NotImplementedError
 
     def handle(self, event: inputs.Input, now: float) -> Actions:
         """What an event means now."""
-        rule = _TABLE.get((self.state, type(event)))
+        rule = self.table.get((self.state, type(event)))
         if rule is None:
             self.unexpected += 1
             return []
@@ -117,7 +118,7 @@ class Call:
     def _leg_opened(self, event: inputs.LegOpened, now: float) -> Actions:
         self._leg = event.port
         self._media.use_port(event.port)
-        return self._answer(now)
+        return self._go_on(now)
 
     def _leg_refused(self, event: inputs.LegRefused, now: float) -> Actions:
         self._leg_wanted = False
@@ -126,41 +127,27 @@ class Call:
     def _stream_ready(self, event: inputs.StreamReady, now: float) -> Actions:
         self._stream = True
         self.speaker = event.speaker
-        return self._answer(now)
+        return self._go_on(now)
 
     def _stream_refused(self, event: inputs.StreamOver, now: float) -> Actions:
         return self._fail(GatewayError(event.fault or Fault.STREAM_REFUSED, event.detail), now)
 
-    def _answer(self, now: float) -> Actions:
-        """Both the leg and the stream are needed for a 200."""
-        if self._leg is None or not self._stream:
-            return []
-        if self._offer is None:
-            sdp, configure = self._media.offer(), []  # delayed offer (RFC 3261 §13.2.1): the answer is in the ACK
-        else:
-            try:
-                settled = self._media.answer(self._offer)
-            except GatewayError as error:
-                return self._fail(error, now)
-            sdp, configure = settled.sdp, self._settle(settled)
-        self.state = State.ACTIVE
-        self.answered = self._quiet_since = now
-        self.sip_code = 200
-        return [*configure, do.Attach(), do.Accept(sdp), *self._hold_news(False)]
+    def _go_on(self, now: float) -> Actions:
+        """The leg or the stream has come; both are needed."""
+        return [] if self._leg is None or not self._stream else self._prepared(now)
+
+    def _prepared(self, now: float) -> Actions:
+        """Both the leg and the stream are there."""
+        raise NotImplementedError
 
     def _too_slow(self, event: inputs.Tick, now: float) -> Actions:
-        if not _due(self.started + self._limits.ready_s, now):
+        if not is_due(self.started + self._limits.ready_s, now):
             return []
         if self.state is State.RESOLVING:
             return self._fail(GatewayError(Fault.SERVICE_UNAVAILABLE, "the session service is too slow"), now)
         if not self._stream:
             return self._fail(GatewayError(Fault.STREAM_NOT_READY, "the session stream is not ready"), now)
         return self._fail(GatewayError(Fault.CAPACITY, "the media leg is not ready"), now)
-
-    def _cancelled(self, event: inputs.PeerGone, now: float) -> Actions:
-        self._dialog = False
-        self._dialog_over = True
-        return self._fail(GatewayError(Fault.CANCELLED, event.cause), now)
 
     def _abandoned(self, event: inputs.SipLost, now: float) -> Actions:
         """Nobody is left to be answered."""
@@ -177,9 +164,6 @@ class Call:
         self._leg = None
         self._leg_wanted = False
         return self._fail(GatewayError(Fault.CAPACITY, "the rtp process was lost"), now)
-
-    def _too_early(self, event: inputs.Reinvited, now: float) -> Actions:
-        return [do.Refuse(491, "Request Pending")]  # RFC 3261 §14.2, RFC 3311 §5.2
 
     # Talking
 
@@ -280,15 +264,14 @@ class Call:
     # Ending
 
     def _fail(self, error: GatewayError, now: float) -> Actions:
-        """Before the 200: the caller gets a final response."""
-        fault = error.fault
-        self.outcome = fault.label
-        self.sip_code = fault.value.sip or 500
-        told: Actions = []
-        if self._dialog:
-            retry = error.retry_after_s or self._limits.retry_after_s if fault.value.retry else None
-            told = [do.Refuse(self.sip_code, error.message, retry)]
-        return told + self._wind_up(now, error.message)
+        """Before the 200."""
+        self.outcome = error.fault.label
+        self.sip_code = self.sip_code or error.fault.value.sip or 500
+        return self._refuse(error) + self._wind_up(now, error.message)
+
+    def _refuse(self, error: GatewayError) -> Actions:
+        """Whoever wanted the call learns why there is none."""
+        raise NotImplementedError
 
     def _end(self, reason: str, now: float, detail: str) -> Actions:
         """After the 200: BYE, unless the peer said it first."""
@@ -318,7 +301,7 @@ class Call:
         return self._over_if_done(now)
 
     def _give_up(self, event: inputs.Tick, now: float) -> Actions:
-        if self.ended is not None and _due(self.ended + END_TIMEOUT_S, now):
+        if self.ended is not None and is_due(self.ended + END_TIMEOUT_S, now):
             self._dialog_over, self._leg_wanted = True, False
         return self._over_if_done(now)
 
@@ -335,33 +318,31 @@ class Call:
         return [do.Refuse(481, "Call Ending")]
 
 
-def _due(at: float, now: float) -> bool:
+def is_due(at: float, now: float) -> bool:
     """Timers count in milliseconds and may come that much too early; a `Tick` must not be in vain for it."""
     return now >= at - 0.005
 
 
-Rule = Callable[[Call, Any, float], Actions]
+Rule = Callable[[Any, Any, float], Actions]
+Table = dict[tuple[State, type[inputs.Input]], Rule]
 _R, _P, _A, _E, _O = State.RESOLVING, State.PREPARING, State.ACTIVE, State.ENDING, State.OVER
 
-_TABLE: Final[dict[tuple[State, type[inputs.Input]], Rule]] = {
+#: What calls of either direction do alike.
+COMMON: Final[Table] = {
     (_R, inputs.Resolved): Call._resolved,
     (_R, inputs.Refused): Call._refused,
     (_R, inputs.Tick): Call._too_slow,
-    (_R, inputs.PeerGone): Call._cancelled,
     (_R, inputs.HangUp): Call._unwanted,
     (_R, inputs.SipLost): Call._abandoned,
     (_R, inputs.MediaLost): Call._nothing,
-    (_R, inputs.Reinvited): Call._too_early,
     (_P, inputs.LegOpened): Call._leg_opened,
     (_P, inputs.LegRefused): Call._leg_refused,
     (_P, inputs.StreamReady): Call._stream_ready,
     (_P, inputs.StreamOver): Call._stream_refused,
     (_P, inputs.Tick): Call._too_slow,
-    (_P, inputs.PeerGone): Call._cancelled,
     (_P, inputs.HangUp): Call._unwanted,
     (_P, inputs.SipLost): Call._abandoned,
     (_P, inputs.MediaLost): Call._leg_lost,
-    (_P, inputs.Reinvited): Call._too_early,
     (_A, inputs.Acknowledged): Call._acknowledged,
     (_A, inputs.Reinvited): Call._reinvited,
     (_A, inputs.Updated): Call._updated,

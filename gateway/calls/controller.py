@@ -14,12 +14,10 @@ from random import Random
 from typing import Any, Final
 
 from gateway.calls import inputs, reporting, routing
-from gateway.calls.addresses import Advertiser
-from gateway.calls.call import Call, Limits
 from gateway.calls.directory import Directory, SessionInfo
-from gateway.calls.media import LegMedia
+from gateway.calls.intake import Intake
 from gateway.calls.registry import Registry
-from gateway.calls.runner import Runner, errand_of
+from gateway.calls.runner import Runner
 from gateway.calls.session import LiveSession, Place
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
@@ -64,7 +62,6 @@ class Controller:
         self._plane = plane
         self._wakeup_fd = wakeup_fd
         self._log = log
-        self._random = random
         self._loop = asyncio.get_running_loop()
         totals = Totals()
         self._pump = Pump(plane, config.stream.frame_ms, totals)
@@ -72,7 +69,7 @@ class Controller:
             config, plane, self._pump, self._set_gains, totals, metrics, log, OncePerCall(metrics.log_suppressed.inc)
         )
         self._registry = Registry(place, directory, random)
-        self._advertise = Advertiser(config.media.bind, config.media.advertise)
+        self._intake = Intake(config, self, random, log)
         self._streams = reporting.StreamReport(metrics, totals)
         self._finished = reporting.Finished(metrics, config.logging.call_records, wall)
         self._legs_seen = LegTotals(metrics, plane.capacity)
@@ -280,19 +277,13 @@ class Controller:
                     runner.on_dialog(event)
 
     def _invited(self, event: sip.Invited) -> None:
-        routes = self._config.routes
-        errand = errand_of(event, routes)
-        stream = self._config.stream
-        limits = Limits(stream.ready_timeout_s, self._config.media.no_rtp_timeout_s, self._config.sip.retry_after_s)
-        address = self._advertise.towards(event.source)
-        number = self._random.randrange(1, 1 << 62)
-        media = LegMedia(address, self._config.sip.codecs, number, srtp=self._config.sip.srtp)
-        call = Call(media, event.sdp, limits, self._loop.time())
-        runner = Runner(self, call, errand, self._log)
-        refusal = self._refusal(errand.choice is None)
-        self._runners[event.dialog] = self._all[runner.call_id] = runner
+        self._begin(self._intake.of_invite(event, self._loop.time()))
+
+    def _begin(self, runner: Runner) -> None:
+        refusal = self._refusal(runner.unknown)
+        self._runners[runner.dialog] = self._all[runner.call_id] = runner
         self._empty.clear()
-        self.metrics.calls_started["inbound"].inc()
+        self.metrics.calls_started[runner.identity.direction].inc()
         runner.begin(refusal)
 
     def _refusal(self, unknown: bool) -> GatewayError | None:

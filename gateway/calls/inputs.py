@@ -64,9 +64,24 @@ class Tick(Input, frozen=True):
 
 
 class PeerGone(Input, frozen=True):
-    """The dialog is over: `gateway.sip.events.Ended`."""
+    """The dialog is over: `gateway.sip.events.Ended`. code, reason: the last status."""
 
     cause: str
+    code: int = 0
+    reason: str = ""
+
+
+class Progressed(Input, frozen=True):
+    """A provisional response to our INVITE; sdp: of early media."""
+
+    code: int
+    sdp: str | None
+
+
+class Answered(Input, frozen=True):
+    """The 200 to our INVITE. sdp: None when a provisional response had it."""
+
+    sdp: str | None
 
 
 class Acknowledged(Input, frozen=True):

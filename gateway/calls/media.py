@@ -21,13 +21,19 @@ _TRIAL_PORT: Final = 9
 
 
 class LegMedia:
-    """One leg's descriptions. address: what the peer is told to send to. session_id: for the o= line."""
+    """One leg's descriptions. address: what the peer is told to send to. session_id: for the o= line.
 
-    def __init__(self, address: str, codecs: Sequence[str], session_id: int, *, srtp: str = "disabled") -> None:
+    key: `KEY_BYTES` random bytes for SRTP, unless that is disabled.
+    """
+
+    def __init__(
+        self, address: str, codecs: Sequence[str], session_id: int, *, srtp: str = "disabled", key: bytes = b""
+    ) -> None:
         self._address = address
         self._codecs = tuple(codecs)
         self._session_id = session_id
         self._srtp = srtp
+        self._key = key
         self._port = _TRIAL_PORT
         self._version = 0
         self._said = ""  # our last description
@@ -59,12 +65,18 @@ class LegMedia:
         self._said = self._offered = negotiation.offer(self._terms(self._version))
         return self._offered
 
-    def accept(self, text: str) -> Settled:
-        """The peer's answer to our `offer`. Raises SdpRefused."""
+    def preview(self, text: str) -> Settled:
+        """The peer's answer to our `offer` as it stands now; another may follow. Raises SdpRefused."""
         if self._offered is None:
             raise PeerFault(Fault.BAD_SDP, "an answer without an offer")
-        offered, self._offered = self._offered, None
-        return negotiation.evaluate(sdp.parse(offered), sdp.parse(text), self._srtp)
+        return negotiation.evaluate(sdp.parse(self._offered), sdp.parse(text), self._srtp)
+
+    def accept(self, text: str) -> Settled:
+        """The peer's answer to our `offer`, the last one. Raises SdpRefused."""
+        try:
+            return self.preview(text)
+        finally:
+            self._offered = None
 
     def answered(self, offer: str, answer: str) -> Settled:
         """An offer that was answered on our behalf meanwhile (UPDATE). Raises SdpRefused."""
@@ -82,6 +94,7 @@ class LegMedia:
             port=self._port,
             codecs=self._codecs,
             srtp=self._srtp,
+            key=self._key,
             session_id=self._session_id,
             version=version,
         )

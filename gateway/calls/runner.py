@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from gateway.calls import actions as do
 from gateway.calls import inputs, record, routing
 from gateway.calls import media as sdp_media
@@ -53,13 +55,16 @@ class Exchange(Protocol):
 class Errand(NamedTuple):
     """What an INVITE asks for. choice: of the session; None: there is none, and the call is refused at once.
 
-    speaker: what the leg wants to be called; None: by order of arrival.
+    speaker: what the leg wants to be called; None: by order of arrival. dial: where to, of a call of ours; its SDP
+    is added when there is one. progress: who ordered it.
     """
 
     dialog: int
     identity: record.Identity
     choice: routing.Existing | routing.Create | None
     speaker: str | None
+    dial: sip.Dial | None = None
+    progress: Callable[[do.Progress], None] = lambda progress: None
 
 
 def errand_of(event: sip.Invited, routes: Sequence[Route]) -> Errand:
@@ -93,6 +98,7 @@ class Runner:
         self.log = log.bind(call_id=identity.call_id, sip_call_id=identity.sip_call_id)
         self._choice = errand.choice
         self._asked = errand.speaker
+        self._errand = errand
         self._exchange = exchange
         self._loop = asyncio.get_running_loop()
         self._info: SessionInfo | None = None
@@ -108,6 +114,8 @@ class Runner:
             do.Resolve: self._resolve,
             do.OpenLeg: self._open_leg,
             do.Join: self._join,
+            do.Dial: self._dial,
+            do.Progress: self._progress,
             do.Accept: self._accept,
             do.Refuse: self._refuse,
             do.Bye: self._bye,
@@ -120,6 +128,16 @@ class Runner:
             do.WakeAt: self._wake_at,
             do.Over: self._over,
         }
+
+    @property
+    def unknown(self) -> bool:
+        """There is no session that it could belong to."""
+        return self._choice is None
+
+    def joined(self, speaker: str) -> messages.CallJoined:
+        """What the session is told when the call has been answered."""
+        who = self.identity
+        return messages.CallJoined(speaker, who.call_id, None, who.sip_call_id or None, who.direction)
 
     def begin(self, refusal: GatewayError | None) -> None:
         self._perform(self.call.begin(refusal))
@@ -142,8 +160,12 @@ class Runner:
                 self.feed(inputs.Reinvited(sdp))
             case sip.Updated(sdp=sdp, answer=answer):
                 self.feed(inputs.Updated(sdp, answer))
-            case sip.Ended(cause=cause):
-                self.feed(inputs.PeerGone(cause))
+            case sip.Answered(code=code, sdp=sdp) if code < 200:
+                self.feed(inputs.Progressed(code, sdp))
+            case sip.Answered(code=code, sdp=sdp) if code < 300:
+                self.feed(inputs.Answered(sdp))
+            case sip.Ended(cause=cause, code=code, reason=reason):
+                self.feed(inputs.PeerGone(cause, code, reason))
             case sip.InfoReceived(content_type=content_type, body=body):
                 if press := read_info(content_type, body):
                     self._exchange.metrics.dtmf_info.inc()
@@ -250,6 +272,19 @@ class Runner:
         self._session = self._exchange.session(self._info)
         self._speaker = self._session.join(self, self._asked)
 
+    def _dial(self, action: do.Dial) -> None:
+        assert self._errand.dial is not None  # a call of ours has an address
+        headers = {"X-Session-ID": self.call.session_id} | self._errand.dial.headers
+        self._exchange.send_sip(msgspec.structs.replace(self._errand.dial, sdp=action.sdp, headers=headers))
+
+    def _progress(self, action: do.Progress) -> None:
+        if action.error is not None:
+            self.log.info("dial_failed", code=action.code, message=action.error.message)
+            if self._session is not None and self._speaker is not None:
+                words = (self._speaker, action.error.fault.value.code, action.error.message, self.call_id)
+                self._session.tell(messages.CallError(*words))
+        self._errand.progress(action)
+
     def _accept(self, action: do.Accept) -> None:
         if not self._accepted:
             self._accepted = True
@@ -279,7 +314,7 @@ class Runner:
 
     def _attach(self, action: do.Attach) -> None:
         if self._session is not None and self._speaker is not None and self.leg is not None:
-            self._session.attach(self._speaker, self.leg)
+            self._session.attach(self._speaker, self.leg, early=action.early)
 
     def _detach(self, action: do.Detach) -> None:
         self.leg = None

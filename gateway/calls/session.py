@@ -38,6 +38,7 @@ class Participant(Protocol):
 
     call_id: str
 
+    def joined(self, speaker: str) -> messages.CallJoined: ...
     def stream_ready(self, speaker: str) -> None: ...
     def stream_over(self, over: Over) -> None: ...
     def send_digits(self, digits: str) -> None: ...
@@ -117,9 +118,21 @@ class LiveSession:
             self._loop.call_soon(self._tell_ready, name, call)
         return name
 
-    def attach(self, speaker: str, leg: Leg) -> None:
-        """The leg was answered, or is back with another row: audio flows."""
+    def attach(self, speaker: str, leg: Leg, *, early: bool = False) -> None:
+        """The leg was answered, or is back with another row: audio flows.
+
+        early: it rings and is heard already; it joins with the answer.
+        """
         member = self._members[speaker]
+        if member.leg != leg:
+            self._connect(member, leg)
+        if not early and not member.joined:
+            member.joined = True
+            self.client.send(member.call.joined(speaker))
+        self._mix()
+
+    def _connect(self, member: _Member, leg: Leg) -> None:
+        speaker = member.speaker
         member.leg = leg
         config = self._place.config.media.playout
         queue = config.queue_s * 1000 * OCTETS_PER_MS
@@ -129,10 +142,6 @@ class LiveSession:
         number, not_before = self._next.get(speaker, (0, 0))
         media_time = max(not_before, int((self._loop.time() - self._began) * 1000))
         self._place.pump.attach(leg.row, self.client, speaker, number, media_time)
-        if not member.joined:
-            member.joined = True
-            self.client.send(messages.CallJoined(speaker, member.call.call_id))
-        self._mix()
 
     def detach(self, speaker: str) -> None:
         """The leg's row is gone; its place is kept."""

@@ -145,13 +145,19 @@ class Hangup(Command, frozen=True):
 
 
 class Dial(Command, frozen=True):
-    """Place an INVITE. `dialog` is negative and chosen by the controller, so that it can not collide."""
+    """Place an INVITE. `dialog` is negative and chosen by the controller, so that it can not collide.
+
+    trunk: whose credentials and address serve, "" for none. from_uri, sip_call_id: "" for the stack's own.
+    """
 
     dialog: int
     uri: str
     sdp: str
     headers: dict[str, str] = field(default_factory=dict)
     timeout_s: int = 60
+    trunk: str = ""
+    from_uri: str = ""
+    sip_call_id: str = ""
 
 
 class Offer(Command, frozen=True):

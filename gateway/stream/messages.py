@@ -69,9 +69,13 @@ class SpeechStopped(Struct, tag="speech.stopped"):
 
 
 class CallJoined(Struct, tag="call.joined", omit_defaults=True):
+    """direction: inbound or outbound."""
+
     speaker: str
     call_id: str
     reason: str | None = None
+    sip_call_id: str | None = None
+    direction: str | None = None
 
 
 class CallLeft(Struct, tag="call.left", omit_defaults=True):
@@ -92,10 +96,13 @@ class CallResumed(Struct, tag="call.resumed", omit_defaults=True):
     reason: str | None = None
 
 
-class CallError(Struct, tag="call.error"):
+class CallError(Struct, tag="call.error", omit_defaults=True):
+    """call_id: of a call that will not come about."""
+
     target: str
     code: str
     message: str
+    call_id: str | None = None
 
 
 ClientMessage = (

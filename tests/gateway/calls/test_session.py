@@ -63,6 +63,9 @@ class FakeCall:
         self.call_id = f"call_{name}"
         self.heard: list[Any] = []
 
+    def joined(self, speaker: str) -> messages.CallJoined:
+        return messages.CallJoined(speaker, self.call_id)
+
     def stream_ready(self, speaker: str) -> None:
         self.heard.append(("ready", speaker))
 
