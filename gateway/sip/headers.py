@@ -52,6 +52,7 @@ COMPACT: Final = {
 }
 
 _TOKEN = re.compile(r"^[A-Za-z0-9.!%*_+`'~-]{1,256}$")
+_EMPTY_LINE = re.compile(r"\r?\n\r?\n")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 
@@ -179,9 +180,10 @@ def inspect(raw: str, max_bytes: int) -> tuple[Message, str | None]:
     # §7.4.2, §18.3: over UDP the rest of the datagram is the body, but two opinions of its length are an attack
     if len(lengths) > 1 or not all(value.isascii() and value.isdigit() and len(value) < 10 for value in lengths):
         raise Refused(Defect.BAD_CONTENT_LENGTH)
-    body_size = len(raw.replace("\r\n", "\n").lstrip("\n").partition("\n\n")[2])
-    if lengths and int(lengths.pop()) == 0 and body_size:
-        raise Refused(Defect.BAD_CONTENT_LENGTH, "0, but there is a body")
+    if lengths:
+        said, there = int(lengths.pop()), _body_octets(raw)
+        if said > there or (there and not said):
+            raise Refused(Defect.BAD_CONTENT_LENGTH, f"{said}, but the body has {there} octets")
     text = session_description(message) if words[0] in OFFERING else None
     if text is not None:
         try:
@@ -191,6 +193,12 @@ def inspect(raw: str, max_bytes: int) -> tuple[Message, str | None]:
         if refusal:
             raise Refused(Defect.BAD_SDP, f"{refusal.label}: {refusal.value}")
     return message, text
+
+
+def _body_octets(raw: str) -> int:
+    text = raw.lstrip("\r\n")
+    end = _EMPTY_LINE.search(text)
+    return len(text[end.end() :].encode("utf-8", "surrogateescape")) if end else 0
 
 
 def session_description(message: Message) -> str | None:

@@ -68,6 +68,8 @@ class Door:
         request_uri = message.start.split(" ")[1]
         if not request_uri.lower().startswith(("sip:", "sips:")):
             raise Refused(Defect.UNSUPPORTED_SCHEME)
+        if "?" in request_uri.rpartition("@")[2]:  # §19.1.1: headers have no place in a Request-URI
+            raise Refused(Defect.BAD_URI, "it carries headers")
         try:
             uri = headers.parse_uri(request_uri)
         except ValueError as error:

@@ -70,6 +70,8 @@ def test_what_belongs_to_a_transaction_is_the_stacks(door, method):
     [
         (invite(start="INVITE tel:+1 SIP/2.0"), Defect.UNSUPPORTED_SCHEME),
         (invite(start="INVITE sip:@ SIP/2.0"), Defect.BAD_URI),
+        (invite(start="INVITE sip:bob@a?Route=%3Csip:b%3E SIP/2.0"), Defect.BAD_URI),
+        (invite(start="INVITE sip:a?Subject=b SIP/2.0"), Defect.BAD_URI),
         (invite(start="INVITE sip:x SIP/7.0"), Defect.BAD_VERSION),
         (invite(extra="Require: 100rel, nothing-knows-this\r\n"), Defect.BAD_EXTENSION),
         (invite(SDP + "a=ptime:1\r\n"), Defect.BAD_SDP),
