@@ -254,6 +254,7 @@ class Config(Section):
     media: Media = Media()
     stream: Stream = Stream()
     sessions: Sessions = Sessions()
+    speech: Speech = Speech()
     trunks: tuple[Trunk, ...] = ()
     routes: tuple[Route, ...] = ()
     admin: Admin = Admin()

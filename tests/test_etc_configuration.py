@@ -31,7 +31,10 @@ def _keys(model: type[BaseModel], path: KeyPath = ()) -> dict[KeyPath, Any]:
     keys: dict[KeyPath, Any] = {}
     for name, field in model.model_fields.items():
         inner = _models(field.annotation)
-        if inner:
+        if get_origin(field.annotation) is dict and inner:
+            for section in inner:  # entries of several kinds; the sample of each bears the name of its kind
+                keys |= _keys(section, (*path, name, section.model_fields["kind"].default))
+        elif inner:
             listed = (0,) if get_origin(field.annotation) is tuple else ()
             keys |= _keys(inner[0], (*path, name, *listed))
         else:
