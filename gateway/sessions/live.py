@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -100,14 +100,6 @@ class LiveSession:
         self._observer = observer
         self._sequence = 0
         self._interpreter = interpreter(self)
-        # msgspec hands the struct over, the type says what to do with it.
-        self._handlers: dict[type, Callable[[Peer, m.ClientMessage, float], None]] = {
-            m.AudioInput: self._on_audio,
-            m.Ping: self._on_ping,
-            m.SessionEnd: self._on_end,
-            m.CallJoined: self._on_joined,
-            m.CallLeft: self._on_left,
-        }
 
     # ---- streams -----------------------------------------------------------------------------------
 
@@ -152,7 +144,7 @@ class LiveSession:
 
     def handle(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
         """One message that is decoded already."""
-        self._handlers.get(type(message), self._on_other)(peer, message, now)
+        _HANDLERS.get(type(message), LiveSession._on_other)(self, peer, message, now)
 
     def free_speaker(self, wanted: str) -> str:
         """The name of a leg that did not say who speaks (contract §4): as wanted, else the next that is free."""
@@ -213,6 +205,9 @@ class LiveSession:
     def clear(self, target: str | None) -> None:
         self._broadcast(m.AudioClear(target))
 
+    def mark(self, target: str, name: str) -> None:
+        self._broadcast(m.Mark(name, target))
+
     def partial(self, segment_id: str, speaker: str, language: str, text: str, timestamp_ms: int) -> None:
         if self._transcribe["enabled"] and self._transcribe["partials"]:
             self._broadcast(m.TranscriptPartial(self.id, segment_id, speaker, language, text, timestamp_ms))
@@ -227,12 +222,13 @@ class LiveSession:
         end_ms: int,
         confidence: float,
         translation: tuple[str, str] | None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         if not self._transcribe["enabled"]:
             return
         translated = None if translation is None else m.Translation(*translation)
         message = m.TranscriptFinal(self.id, segment_id, speaker, language, text, start_ms, confidence, translated)
-        turn = Turn(segment_id, speaker, language, text, confidence, start_ms, end_ms, 0.0)
+        turn = Turn(segment_id, speaker, language, text, confidence, start_ms, end_ms, 0.0, metadata=metadata)
         if translation is not None:
             turn.translation_language, turn.translation_text = translation
         self.record.word_count += words(text)
@@ -241,6 +237,12 @@ class LiveSession:
 
     def processing(self, running: bool) -> None:
         self._observer.processing(self, running)
+
+    def transfer(self, target: str, to: str) -> None:
+        self._broadcast(m.CallTransfer(target, to))
+
+    def hang_up(self, target: str, reason: str) -> None:
+        self._broadcast(m.CallHangup(target, reason))
 
     def failed(self, code: str, message: str) -> None:
         self._broadcast(m.SessionError(code, message, self.id, {"code": code, "message": message}))
@@ -312,6 +314,16 @@ class LiveSession:
             self._interpreter.left(message.speaker)
         self._on_other(peer, message, now)
 
+    def _on_played(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
+        assert isinstance(message, m.MarkPlayed)
+        self._interpreter.played(message.target, message.name)
+        self._on_other(peer, message, now)
+
+    def _on_cleared(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
+        assert isinstance(message, m.AudioCleared)
+        self._interpreter.cleared(message.target, message.played_ms, message.dropped_ms)
+        self._on_other(peer, message, now)
+
     def _on_other(self, _peer: Peer, message: m.ClientMessage, now: float) -> None:
         """Whatever needs no answer: a sign of life, and a line in the timeline."""
         self.lifecycle.touch(now)
@@ -353,3 +365,15 @@ class LiveSession:
             data = _encode(message)
             for peer in tuple(self.peers):
                 peer.send(data, audio=audio)
+
+
+#: msgspec hands the struct over, its type says what to do with it.
+_HANDLERS: Final[dict[type, Callable[[LiveSession, Peer, m.ClientMessage, float], None]]] = {
+    m.AudioInput: LiveSession._on_audio,
+    m.Ping: LiveSession._on_ping,
+    m.SessionEnd: LiveSession._on_end,
+    m.CallJoined: LiveSession._on_joined,
+    m.CallLeft: LiveSession._on_left,
+    m.MarkPlayed: LiveSession._on_played,
+    m.AudioCleared: LiveSession._on_cleared,
+}

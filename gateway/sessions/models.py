@@ -135,6 +135,7 @@ transcript_turns = Table(
     Column("start_ms", BigInteger, nullable=False),
     Column("end_ms", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("metadata", Text),  # JSON object
 )
 
 recordings = Table(

@@ -208,6 +208,7 @@ class TurnView(BaseModel):
     timestamp: str
     start_ms: int
     end_ms: int
+    metadata: dict[str, Any] | None = None
 
 
 class TranscriptMetadata(BaseModel):

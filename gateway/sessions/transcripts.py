@@ -19,7 +19,10 @@ FORMATS: Final = ("json", "text", "srt", "vtt")
 
 
 class Turn(msgspec.Struct):
-    """A finished turn. start_ms, end_ms: on the speaker's media clock. created_at: Unix seconds."""
+    """A finished turn. start_ms, end_ms: on the speaker's media clock. created_at: Unix seconds.
+
+    metadata: what else is to be said of it, like the documents that an answer comes from.
+    """
 
     segment_id: str
     speaker: str
@@ -32,6 +35,7 @@ class Turn(msgspec.Struct):
     translation_language: str | None = None
     translation_text: str | None = None
     sequence: int = 0
+    metadata: dict[str, Any] | None = None
 
 
 _COLUMNS: Final = tuple(transcript_turns.c[name] for name in Turn.__struct_fields__)
@@ -50,7 +54,9 @@ def add(connection: Connection, session_id: str, turn: Turn) -> Turn:
     """Store the next turn; returns it with its number."""
     last = select(func.max(transcript_turns.c.sequence)).where(transcript_turns.c.session_id == session_id)
     numbered = msgspec.structs.replace(turn, sequence=(connection.execute(last).scalar() or 0) + 1)
-    connection.execute(insert(transcript_turns).values(session_id=session_id, **msgspec.structs.asdict(numbered)))
+    values = msgspec.structs.asdict(numbered)
+    values["metadata"] = None if turn.metadata is None else msgspec.json.encode(turn.metadata).decode()
+    connection.execute(insert(transcript_turns).values(session_id=session_id, **values))
     connection.execute(
         update(sessions).where(sessions.c.id == session_id).values(word_count=sessions.c.word_count + words(turn.text))
     )
@@ -60,7 +66,11 @@ def add(connection: Connection, session_id: str, turn: Turn) -> Turn:
 def load(connection: Connection, session_id: str) -> list[Turn]:
     query = select(*_COLUMNS).where(transcript_turns.c.session_id == session_id)
     rows = connection.execute(query.order_by(transcript_turns.c.sequence))
-    return [Turn(**row._mapping) for row in rows]
+    turns = [Turn(**row._mapping) for row in rows]
+    for turn in turns:
+        if isinstance(turn.metadata, str):
+            turn.metadata = msgspec.json.decode(turn.metadata)
+    return turns
 
 
 def transcript_id(session_id: str) -> str:
@@ -81,6 +91,8 @@ def turn_view(turn: Turn) -> dict[str, Any]:
     }
     if turn.translation_text is not None:
         view["translation"] = {"language": turn.translation_language, "text": turn.translation_text}
+    if turn.metadata is not None:
+        view["metadata"] = turn.metadata
     return view
 
 

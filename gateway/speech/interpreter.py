@@ -6,7 +6,7 @@ answers through the sink whenever it likes, always on the event loop's thread. K
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 #: Everywhere in this package: one channel of G.711 mu-law, 8000 octets a second, 8 a millisecond.
 OCTETS_PER_MS = 8
@@ -24,6 +24,9 @@ class Sink(Protocol):
     def clear(self, target: str | None) -> None:
         """Drop what is queued for `target` and not yet played: somebody interrupts."""
 
+    def mark(self, target: str, name: str) -> None:
+        """Be told by `played` when `target` has heard everything up to here. A stream that knows no marks never tells."""
+
     def partial(self, segment_id: str, speaker: str, language: str, text: str, timestamp_ms: int) -> None:
         """A guess at what is being said; the next one with this segment id replaces it."""
 
@@ -37,11 +40,18 @@ class Sink(Protocol):
         end_ms: int,
         confidence: float,
         translation: tuple[str, str] | None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        """A finished turn. translation: (language, text)."""
+        """A finished turn. translation: (language, text). metadata: what else the transcript is to say of it."""
 
     def processing(self, running: bool) -> None:
         """The agent begins, or ends, to work on an answer: what `ai_agent_seconds` counts."""
+
+    def transfer(self, target: str, to: str) -> None:
+        """Have `target` connected with another party by its PBX (REFER)."""
+
+    def hang_up(self, target: str, reason: str) -> None:
+        """End the call of `target`."""
 
     def failed(self, code: str, message: str) -> None:
         """Something is wrong with the interpretation; the stream stays open."""
@@ -58,6 +68,12 @@ class Interpreter(Protocol):
 
     def audio(self, speaker: str, timestamp_ms: int, mulaw: bytes) -> None:
         """The next audio of a speaker. timestamp_ms: media time of its first sample."""
+
+    def played(self, target: str, mark: str) -> None:
+        """`target` has heard everything up to this mark."""
+
+    def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
+        """Play-out was cut short, by `Sink.clear` or because a leg ended. Both count from the report before this one."""
 
     def close(self) -> None:
         """The session ends: finish what is begun, then answer no more."""

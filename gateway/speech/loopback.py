@@ -34,6 +34,12 @@ class Loopback:
         for event in endpointer.push(timestamp_ms, mulaw):
             self._play(speaker, event)
 
+    def played(self, target: str, mark: str) -> None:
+        """It sets no marks."""
+
+    def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
+        """What was not heard is not said again."""
+
     def close(self) -> None:
         self._speakers.clear()
 

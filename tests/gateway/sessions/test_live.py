@@ -61,6 +61,12 @@ class FakeInterpreter:
     def audio(self, speaker: str, timestamp_ms: int, mulaw: bytes) -> None:
         self.told.append(("audio", speaker, timestamp_ms, mulaw))
 
+    def played(self, target: str, mark: str) -> None:
+        self.told.append(("played", target, mark))
+
+    def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
+        self.told.append(("cleared", target, played_ms, dropped_ms))
+
     def close(self) -> None:
         self.told.append(("close",))
 
@@ -299,3 +305,30 @@ def test_what_belongs_in_the_timeline_is_noted(scene: Scene) -> None:
         scene.tell(peer, message, now=77.0)
     assert [type(note).__name__ for note in scene.observer.notes] == ["Dtmf", "AudioCleared", "CallHeld"]
     assert scene.live.lifecycle.alive_at == 77.0
+
+
+def test_what_was_heard_is_told_to_the_interpreter(scene: Scene) -> None:
+    peer = scene.join()
+    scene.interpreter.sink.mark("customer", "turn-1")
+    assert peer.sent[-1] == {"type": "mark", "name": "turn-1", "target": "customer"}
+    scene.tell(peer, {"type": "mark.played", "name": "turn-1", "target": "customer"})
+    cleared = {"type": "audio.cleared", "target": "customer", "played_ms": 40, "dropped_ms": 60, "marks": ["turn-2"]}
+    scene.tell(peer, cleared)
+    assert scene.interpreter.told == [("played", "customer", "turn-1"), ("cleared", "customer", 40, 60)]
+
+
+def test_the_interpreter_acts_on_calls(scene: Scene) -> None:
+    peer = scene.join()
+    scene.interpreter.sink.transfer("customer", "sip:600@pbx.example.com")
+    scene.interpreter.sink.hang_up("customer", "agent said goodbye")
+    assert peer.sent[1:] == [
+        {"type": "call.transfer", "target": "customer", "to": "sip:600@pbx.example.com"},
+        {"type": "call.hangup", "target": "customer", "reason": "agent said goodbye"},
+    ]
+
+
+def test_what_else_is_said_of_a_turn_goes_to_the_transcript(scene: Scene) -> None:
+    peer = scene.join()
+    scene.interpreter.sink.final("seg_1", "agent", "en", "nine", 0, 1, 1.0, None, {"sources": ["hours.md"]})
+    assert scene.observer.turns[0].metadata == {"sources": ["hours.md"]}
+    assert "metadata" not in peer.sent[-1]

@@ -72,7 +72,7 @@ def test_live_then_completed(database_url: str) -> None:
                 await client.synced()
                 live = kit.hub.sessions[session["id"]]
                 live.final("seg_a", "customer", "en", "Good morning.", 0, 900, 0.9, ("es", "Buenos días."))
-                live.final("seg_b", "agent", "es", "Hola.", 1000, 1500, 0.8, None)
+                live.final("seg_b", "agent", "es", "Hola.", 1000, 1500, 0.8, None, {"sources": ["a.md"]})
                 await kit.settled()
                 shown = (await kit.get(f"/v1/sessions/{session['id']}")).json()
                 assert shown["transcript"] == {"available": True, "word_count": 3}
@@ -92,6 +92,7 @@ def test_live_then_completed(database_url: str) -> None:
                 "translation": {"language": "es", "text": "Buenos días."}, "confidence": 0.9,
                 "timestamp": "2027-01-15T08:00:00.000Z", "start_ms": 0, "end_ms": 900,
             }  # fmt: skip
+            assert done["turns"][1]["metadata"] == {"sources": ["a.md"]}
             assert done["metadata"] == {
                 "total_turns": 2, "duration_seconds": 4.0, "languages_detected": ["en", "es"],
             }  # fmt: skip

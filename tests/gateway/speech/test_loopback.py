@@ -19,7 +19,7 @@ class Sink:
     def partial(self, *_: object) -> None:
         raise AssertionError("loopback recognizes nothing")
 
-    final = failed = processing = partial
+    final = failed = processing = mark = transfer = hang_up = partial
 
 
 def speak(loopback: Loopback, speaker: str) -> bytes:
@@ -67,3 +67,11 @@ def test_who_leaves_in_the_middle_is_heard_so_far() -> None:
     assert sink.heard == [("customer", "agent", 0, speech)]
     speak(loopback, "agent")
     assert sink.heard[-1][:2] == ("agent", "agent")
+
+
+def test_what_became_of_its_audio_is_nothing_to_it() -> None:
+    sink = Sink()
+    loopback = Loopback(sink)
+    loopback.played("customer", "nobody's mark")
+    loopback.cleared("customer", 20, 40)
+    assert sink.heard == []
