@@ -241,7 +241,7 @@ class LiveSession:
     def transfer(self, target: str, to: str) -> None:
         self._broadcast(m.CallTransfer(target, to))
 
-    def hang_up(self, target: str, reason: str) -> None:
+    def end_call(self, target: str, reason: str) -> None:
         self._broadcast(m.CallHangup(target, reason))
 
     def failed(self, code: str, message: str) -> None:

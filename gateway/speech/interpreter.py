@@ -25,7 +25,7 @@ class Sink(Protocol):
         """Drop what is queued for `target` and not yet played: somebody interrupts."""
 
     def mark(self, target: str, name: str) -> None:
-        """Be told by `played` when `target` has heard everything up to here. A stream that knows no marks never tells."""
+        """Be told by `played` when `target` has heard everything up to here. Some streams know no marks."""
 
     def partial(self, segment_id: str, speaker: str, language: str, text: str, timestamp_ms: int) -> None:
         """A guess at what is being said; the next one with this segment id replaces it."""
@@ -50,7 +50,7 @@ class Sink(Protocol):
     def transfer(self, target: str, to: str) -> None:
         """Have `target` connected with another party by its PBX (REFER)."""
 
-    def hang_up(self, target: str, reason: str) -> None:
+    def end_call(self, target: str, reason: str) -> None:
         """End the call of `target`."""
 
     def failed(self, code: str, message: str) -> None:
@@ -73,7 +73,7 @@ class Interpreter(Protocol):
         """`target` has heard everything up to this mark."""
 
     def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
-        """Play-out was cut short, by `Sink.clear` or because a leg ended. Both count from the report before this one."""
+        """Play-out was cut short, by `Sink.clear` or because a leg ended. Both count from the report before."""
 
     def close(self) -> None:
         """The session ends: finish what is begun, then answer no more."""

@@ -320,7 +320,7 @@ def test_what_was_heard_is_told_to_the_interpreter(scene: Scene) -> None:
 def test_the_interpreter_acts_on_calls(scene: Scene) -> None:
     peer = scene.join()
     scene.interpreter.sink.transfer("customer", "sip:600@pbx.example.com")
-    scene.interpreter.sink.hang_up("customer", "agent said goodbye")
+    scene.interpreter.sink.end_call("customer", "agent said goodbye")
     assert peer.sent[1:] == [
         {"type": "call.transfer", "target": "customer", "to": "sip:600@pbx.example.com"},
         {"type": "call.hangup", "target": "customer", "reason": "agent said goodbye"},
