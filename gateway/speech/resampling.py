@@ -18,7 +18,7 @@ from gateway.speech import mulaw
 
 RATE_HZ: Final = 8000
 #: Zero crossings of the sinc on each side, at the lower rate.
-_CROSSINGS: Final = 32
+_CROSSINGS: Final = 40
 _CUTOFF: Final = 0.94
 _BETA: Final = 7.9
 
@@ -39,7 +39,7 @@ def _bank(up: int, down: int) -> npt.NDArray[np.float32]:
 
 
 class Resampler:
-    """One channel. Feed with `push`, and `flush` at the end: altogether ceil(n · to / from) samples come out."""
+    """One channel. Feed it, and finish at the end: altogether ceil(n · to / from) samples come out."""
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         common = gcd(from_hz, to_hz)
@@ -51,7 +51,7 @@ class Resampler:
         self._out = 0  # samples that came out
         self._in = 0
 
-    def push(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    def feed(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
         """(n,) of any kind at full scale 32768 → (m,) int16, as far as it can be told."""
         if self._up == self._down:
             return _limited(np.asarray(samples, np.float32))
@@ -59,7 +59,7 @@ class Resampler:
         self._kept = np.concatenate([self._kept, np.asarray(samples, np.float32)])
         return self._make(self._in - self._half)
 
-    def flush(self) -> npt.NDArray[np.int16]:
+    def finish(self) -> npt.NDArray[np.int16]:
         """What is left. The audio ends here."""
         if self._up == self._down:
             return np.zeros(0, np.int16)
@@ -90,7 +90,7 @@ def _limited(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
 def resample(samples: npt.NDArray[Any], from_hz: int, to_hz: int) -> npt.NDArray[np.int16]:
     """(n,) at full scale 32768 → (ceil(n · to / from),) int16."""
     resampler = Resampler(from_hz, to_hz)
-    return np.concatenate([resampler.push(samples), resampler.flush()])
+    return np.concatenate([resampler.feed(samples), resampler.finish()])
 
 
 class ToTelephone:
@@ -99,8 +99,8 @@ class ToTelephone:
     def __init__(self, from_hz: int) -> None:
         self._resampler = Resampler(from_hz, RATE_HZ)
 
-    def push(self, samples: npt.NDArray[Any]) -> bytes:
-        return mulaw.encode(self._resampler.push(samples)).tobytes()
+    def feed(self, samples: npt.NDArray[Any]) -> bytes:
+        return mulaw.encode(self._resampler.feed(samples)).tobytes()
 
-    def flush(self) -> bytes:
-        return mulaw.encode(self._resampler.flush()).tobytes()
+    def finish(self) -> bytes:
+        return mulaw.encode(self._resampler.finish()).tobytes()

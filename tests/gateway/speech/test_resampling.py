@@ -57,8 +57,8 @@ def test_pieces_of_any_length_make_the_same(rates: tuple[int, int], cuts: list[i
     old, new = rates
     samples = np.random.default_rng(7).integers(-20_000, 20_000, 3000).astype(np.int16)
     resampler, edges = Resampler(old, new), [0, *sorted(cuts), 3000]
-    pieces = [resampler.push(samples[start:end]) for start, end in pairwise(edges)]
-    whole = np.concatenate([*pieces, resampler.flush()])
+    pieces = [resampler.feed(samples[start:end]) for start, end in pairwise(edges)]
+    whole = np.concatenate([*pieces, resampler.finish()])
     assert len(whole) == ceil(3000 * new / old)
     assert np.array_equal(whole, resample(samples, old, new))
 
@@ -79,5 +79,5 @@ def test_full_scale_does_not_wrap_around() -> None:
 def test_to_telephone_is_mulaw() -> None:
     telephone = ToTelephone(24_000)
     samples = tone(1000, 24_000)
-    octets = telephone.push(samples[:5000]) + telephone.push(samples[5000:]) + telephone.flush()
+    octets = telephone.feed(samples[:5000]) + telephone.feed(samples[5000:]) + telephone.finish()
     assert octets == mulaw.encode(resample(samples, 24_000, 8000)).tobytes()
