@@ -90,6 +90,8 @@ if hasattr(pj, "RequestGate"):
             if verdict.code:
                 prm.code, prm.reason = verdict.code, verdict.reason
                 _add_headers(prm.headers, verdict.headers)
+                for challenge in verdict.challenges:
+                    _add_headers(prm.headers, {"WWW-Authenticate": challenge})
 
 
 class Account(pj.Account):  # type: ignore[misc]

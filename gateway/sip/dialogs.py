@@ -64,10 +64,10 @@ TIMEOUT_CODES: Final = (408, 504)
 class Dialog(Struct, eq=False):
     """One INVITE dialog. local_sdp: our last description; pending_sdp: ours that the stack is to send next.
 
-    offered: their INVITE carried an offer. intent: why we end it, "" while we do not. told: the
-    controller knows of it, so it must learn of its end. early: our answer
-    went out with a provisional. sent: names of our headers that the stack repeats in
-    each further response of the transaction.
+    offered: their INVITE carried an offer. intent: why we end it, "" while we do not. told: the controller knows of
+    it, so it must learn of its end. early: our answer went out with a provisional. sent: names of our headers that
+    the stack repeats in each further response of the transaction. trunk: that admitted it, or that it goes out by.
+    source: its peer's IP address.
     """
 
     id: int
@@ -80,6 +80,8 @@ class Dialog(Struct, eq=False):
     told: bool = False
     early: bool = False
     sent: set[str] = field(default_factory=set)
+    trunk: str = ""
+    source: str = ""
 
     def take(self, command: events.Command) -> Action | None:
         """What to do for a command, and enter the state after it; None when it does not fit."""

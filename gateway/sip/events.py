@@ -27,7 +27,8 @@ class Invited(Event, frozen=True):
     """An INVITE outside a dialog. 100 has been sent; the controller owes `Ring`, `Accept` or `Reject`.
 
     headers: the request's header fields by lower-case name, long form (compact forms expanded), last
-    one wins; at most 64 of at most 2 kB each. sdp: None for an INVITE without an offer.
+    one wins; at most 64 of at most 2 kB each. sdp: None for an INVITE without an offer. trunk: the name of the
+    trunk that admitted it.
     """
 
     dialog: int
@@ -41,6 +42,7 @@ class Invited(Event, frozen=True):
     to_uri: str
     headers: dict[str, str]
     sdp: str | None
+    trunk: str = ""
 
 
 class Acknowledged(Event, frozen=True):

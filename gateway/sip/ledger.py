@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from gateway.sip import admission
 from gateway.sip.headers import Defect
 
 Log = Callable[[dict[str, Any]], None]
@@ -19,6 +20,7 @@ COUNTERS: Final = (
     *("reinvites", "updates", "infos", "refers", "late_commands", "stack_errors", "callback_faults"),
     *("log_lines", "log_dropped", "events_dropped", "refused", "options", "not_allowed", "no_dialog"),
     *(f"refused_{defect.label}" for defect in Defect),
+    *admission.COUNTERS,
 )
 
 

@@ -11,6 +11,7 @@ audio, and it never waits for the controller.
 
 from __future__ import annotations
 
+import secrets
 import select
 import socket
 import time
@@ -22,11 +23,12 @@ from gateway.channel import Channel, PeerGone
 from gateway.config import Config
 from gateway.section import split_host_port
 from gateway.sip import events, headers, negotiation, sdp
+from gateway.sip.admission import Admission
 from gateway.sip.description import SdpRefused
 from gateway.sip.dialogs import Action, Dialog, State
 from gateway.sip.headers import Refused
 from gateway.sip.ledger import Ledger, Log
-from gateway.sip.screening import Door, invitation, refuse
+from gateway.sip.screening import Door, invitation, late_request, refuse, rejection
 from gateway.sip.stack import Listening, Phase, Progress, Request, Stack, StackCall, StackError, StackOptions, Verdict
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
@@ -66,11 +68,14 @@ class Process:
         self._ledger = Ledger(log, clock)
         self._count, self._refuse, self._say = self._ledger.count, self._ledger.refuse, self._ledger.say
         self._stack: Stack
-        self._door = Door(config.sip.max_message_kb * 1024, config.sip.retry_after_s)
+        admission = Admission(config.trunks, config.sip, secrets.token_bytes(32), lambda: secrets.token_bytes(8))
+        self._door = Door(config.sip.max_message_kb * 1024, config.sip.retry_after_s, admission)
         self._calls: dict[int, StackCall] = {}
         #: Calls in which an offer of ours waits for its answer, by Call-ID
         self._asking: dict[str, StackCall] = {}
         self._arrived: list[tuple[StackCall, str, str]] = []
+        #: The trunk of the INVITE that was let in last: the stack tells of it next, or never
+        self._admitted = ""
         self._next_dialog = 1
         self._stopping = False
 
@@ -140,6 +145,9 @@ class Process:
     def each_second(self) -> None:
         self._send(events.AgentCounters(dict(self._ledger.counters), len(self._calls)))
         now = self._clock()
+        for report in self._door.admission.reports(now):
+            event = "sip_scanner" if report.scanner else "sip_source_refused"
+            self._say("warning", event, source=report.source, reason=report.reason, requests=report.requests)
         for call in list(self._calls.values()):
             if call.dialog.state is State.DIALLING and call.deadline_s < now:
                 call.dialog.intent = "timeout"
@@ -157,14 +165,22 @@ class Process:
     def asked(self, request: Request) -> Verdict:
         if request.method == "ACK":
             self._answered_by_ack(request)
-        verdict, counters = self._door.judge(request)
+        verdict, counters = self._door.judge(request, self._clock(), self._running)
         for name in counters:
             self._count(name)
         if verdict.code not in (0, 200):
             self._say("debug", "sip_refused_at_the_door", source=request.source, code=verdict.code, why=counters[-1:])
+        self._admitted = verdict.account
         return verdict
 
+    def _running(self, trunk: str) -> int:
+        """Calls of a trunk, those included that have only just come."""
+        calls = (*self._calls.values(), *(call for call, _, _ in self._arrived))
+        return sum(call.dialog.trunk == trunk for call in calls)
+
     def invited(self, call: StackCall, raw: str, source: str) -> None:
+        call.dialog.trunk, self._admitted = self._admitted, ""
+        call.dialog.source = source.rpartition(":")[0].strip("[]")
         self._arrived.append((call, raw, source))
 
     def progressed(self, call: StackCall, progress: Progress) -> None:
@@ -265,13 +281,18 @@ class Process:
         dialog.id, self._next_dialog = self._next_dialog, self._next_dialog + 1
         self._calls[dialog.id] = call
         self._count("invites")
+        if not dialog.trunk:  # a build without a door: it is asked only now, when there is a call already
+            verdict = self.asked(late_request(dialog, raw))
+            dialog.trunk, self._admitted = self._admitted, ""
+            if verdict.code:
+                self._execute(call, rejection(dialog, verdict))
+                return
         try:
             seen = self._door.look(raw)
         except Refused as error:
             self._refuse(error.defect)
             self._say("info", "sip_invite_refused", source=source, reason=str(error))
-            refusal = refuse(error)
-            self._execute(call, events.Reject(dialog.id, refusal.code, refusal.reason, refusal.headers))
+            self._execute(call, rejection(dialog, refuse(error)))
             return
         dialog.offered = seen.offer is not None
         dialog.sip_call_id = seen.message.get("call-id") or ""
@@ -331,6 +352,9 @@ class Process:
             call.respond(200, headers=dialog.fresh(headers.outgoing(command.headers)), sdp=answer)
         elif action is Action.REFUSE:
             self._count("rejected")
+            if command.code == 404 and before is State.INVITED:
+                for name in self._door.admission.no_such_number(dialog.source, self._clock()):
+                    self._count(name)
             call.respond(
                 command.code, headers.one_line(command.reason, 100), dialog.fresh(headers.outgoing(command.headers))
             )

@@ -6,13 +6,15 @@ for one) and the reading of an INVITE, once. It refuses to know the stack and th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
 
 from gateway.sip import headers
+from gateway.sip.admission import Admission, Ruling
 from gateway.sip.dialogs import Dialog
-from gateway.sip.events import Invited
+from gateway.sip.events import Invited, Reject
 from gateway.sip.headers import Defect, Message, Refused, Uri
 from gateway.sip.stack import LET_IN, Request, Verdict
 
@@ -21,6 +23,8 @@ ALLOW: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, PRACK, REFER, N
 ACCEPT: Final = "application/sdp, application/dtmf-relay"
 #: Option tags that a request may require (RFC 3261 §8.2.2.3).
 SUPPORTED: Final = ("100rel", "timer", "replaces", "norefersub")
+#: Counters of what a stranger is blamed for: a PBX does none of it often.
+BLAMED: Final = ("no_dialog", "not_allowed", "refused")
 
 
 class Seen(Struct, frozen=True):
@@ -35,20 +39,37 @@ class Seen(Struct, frozen=True):
 class Door:
     """ready, retry_after_s: what OPTIONS is told; not ready until somebody says so."""
 
-    def __init__(self, max_bytes: int, retry_after_s: int) -> None:
+    def __init__(self, max_bytes: int, retry_after_s: int, admission: Admission) -> None:
         self.max_bytes = max_bytes
         self.ready = False
+        self.admission = admission
         self.retry_after_s = retry_after_s
         self._last: tuple[str, Seen] | None = None
 
-    def judge(self, request: Request) -> tuple[Verdict, tuple[str, ...]]:
-        """The verdict, and the names of the counters that it moves."""
-        if request.method in ("CANCEL", "ACK"):
+    def judge(self, request: Request, now: float, running: Callable[[str], int]) -> tuple[Verdict, tuple[str, ...]]:
+        """The verdict, and the names of the counters that it moves. running: calls of a trunk.
+
+        Who is in a dialog has been let in before; everybody else is asked where he comes from, before a look at
+        what he brings. The verdict of an INVITE that is let in names its trunk.
+        """
+        if request.method == "ACK":
             return LET_IN, ()
-        if request.claims_dialog and not request.in_dialog:  # §12.2.2
-            return Verdict(481), ("no_dialog",)
-        if request.claims_dialog:
+        if request.in_dialog:
             return (self._options(), ("options",)) if request.method == "OPTIONS" else (LET_IN, ())
+        cancel = request.method == "CANCEL"
+        ruling = self.admission.source(request.source, request.transport.lower(), now, costs=not cancel)
+        if ruling.verdict is not LET_IN or cancel:
+            return ruling.verdict, ruling.counters
+        verdict, moved = self._judge(request, ruling, now, running)
+        if moved and moved[0] in BLAMED and not ruling.known:
+            moved += self.admission.blame(request.source, moved[-1], now)
+        return verdict, moved
+
+    def _judge(
+        self, request: Request, ruling: Ruling, now: float, running: Callable[[str], int]
+    ) -> tuple[Verdict, tuple[str, ...]]:
+        if request.claims_dialog:  # §12.2.2
+            return Verdict(481), ("no_dialog",)
         if request.method not in ("INVITE", "OPTIONS"):  # §8.2.1
             return Verdict(405, headers={"Allow": ALLOW}), ("not_allowed",)
         try:
@@ -57,8 +78,10 @@ class Door:
             return refuse(error), ("refused", f"refused_{error.defect.label}")
         if request.method == "OPTIONS":
             return self._options(), ("options",)
-        self._last = (request.raw, seen)
-        return LET_IN, ()
+        admitted = self.admission.call(ruling, request.source, seen.request_uri, seen.message, now, running)
+        if admitted.verdict.code == LET_IN.code:
+            self._last = (request.raw, seen)
+        return admitted.verdict, admitted.counters
 
     def look(self, raw: str) -> Seen:
         """Read a request; an INVITE that was let in a moment ago is not read twice. Raises Refused."""
@@ -92,7 +115,7 @@ def invitation(dialog: Dialog, seen: Seen, source: str) -> Invited:
     return Invited(
         dialog=dialog.id,
         sip_call_id=dialog.sip_call_id,
-        transport=(message.get("via") or "").partition(" ")[0].rpartition("/")[2].lower(),
+        transport=_transport(message.get("via") or ""),
         source=source,
         request_uri=seen.request_uri,
         user=uri.user,
@@ -101,7 +124,25 @@ def invitation(dialog: Dialog, seen: Seen, source: str) -> Invited:
         to_uri=headers.without_parameters(message.get("to") or ""),
         headers=message.told(),
         sdp=seen.offer,
+        trunk=dialog.trunk,
     )
+
+
+def late_request(dialog: Dialog, raw: str) -> Request:
+    """An INVITE that came past the door, as the door would have been shown it."""
+    return Request("INVITE", dialog.source, 0, _transport(headers.value_of(raw, "via")), False, False, raw)
+
+
+def _transport(via: str) -> str:
+    return via.partition(" ")[0].rpartition("/")[2].lower()
+
+
+def rejection(dialog: Dialog, verdict: Verdict) -> Reject:
+    """A verdict on a call that the stack has already. It can not be dropped any more, and carries one challenge."""
+    told = dict(verdict.headers)
+    if verdict.challenges:
+        told["WWW-Authenticate"] = verdict.challenges[0]
+    return Reject(dialog.id, verdict.code if verdict.code > 0 else 403, verdict.reason, told)
 
 
 def refuse(error: Refused) -> Verdict:

@@ -52,11 +52,16 @@ class Request(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What becomes of a request: LET_IN, DROP, or answered at once with a status code, without state."""
+    """What becomes of a request: LET_IN, DROP, or answered at once with a status code, without state.
+
+    account: as whom an INVITE that is let in is taken, by name: its trunk. challenges: a WWW-Authenticate for each.
+    """
 
     code: int
     reason: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    account: str = ""
+    challenges: tuple[str, ...] = ()
 
 
 LET_IN = Verdict(0)

@@ -146,7 +146,7 @@ def test_a_bad_invite_is_refused_without_asking(rig):
     assert rig.told(events.Invited) == []
     counters = rig.counters()
     assert (counters["refused"], counters["refused_bad_sdp"], counters["rejected"]) == (1, 1, 1)
-    assert rig.logs[-1]["event"] == "sip_invite_refused"
+    assert rig.logs[-1]["event"] == "sip_refused_at_the_door"
 
 
 def test_a_call_from_invite_to_bye(rig):
