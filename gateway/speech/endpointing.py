@@ -38,7 +38,9 @@ class Tuning:
 
     hangover_ms: silence that ends an utterance. preroll_ms: kept from before the onset, for soft
     consonants. longest_ms: an utterance is cut there, and the next begins. quietest_db: nothing below
-    this is ever speech. loudest_floor_db: the floor never climbs above this.
+    this is ever speech. loudest_floor_db: the floor never climbs above this; lowest_floor_db: nor falls below, for
+    after digital silence everything would be loud. kept_db: so much softer speech may become before it is silence.
+    tail_ms: kept after the last sound, for soft endings.
     """
 
     above_floor_db: float = 9.0
@@ -50,6 +52,9 @@ class Tuning:
     loudest_floor_db: float = -30.0
     climb_db_per_s: float = 6.0
     first_floor_db: float = -55.0
+    lowest_floor_db: float = -75.0
+    kept_db: float = 3.0
+    tail_ms: int = 160
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,31 @@ class Utterance:
     mulaw: bytes
 
 
+class Activity:
+    """Whether a window is speech: the level against a noise floor that follows the line."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self.floor_db = tuning.first_floor_db
+        self._tuning = tuning
+
+    def is_loud(self, level_db: float, *, speaking: bool = False) -> bool:
+        """The next window's. speaking: within an utterance, where its soft parts count too."""
+        tuning = self._tuning
+        kept = tuning.kept_db if speaking else 0.0
+        loud = level_db > max(self.floor_db + tuning.above_floor_db, tuning.quietest_db) - kept
+        # The floor climbs in speech too, though four times slower: else a fan that starts in the
+        # middle of a word would be speech until the utterance is cut.
+        climb = tuning.climb_db_per_s * WINDOW_MS / 1000 / (4 if loud else 1)
+        self.floor_db = min(max(level_db, tuning.lowest_floor_db), self.floor_db + climb, tuning.loudest_floor_db)
+        return loud
+
+
 class Endpointer:
     """Feed audio in order, get what began and what is finished."""
 
     def __init__(self, tuning: Tuning = Tuning()) -> None:
         self.tuning = tuning
-        self.floor_db = tuning.first_floor_db
+        self._activity = Activity(tuning)
         self._audio = bytearray()  # pre-roll while silent, the utterance while speaking
         self._start_ms = 0  # media time of _audio[0]
         self._judged = 0  # octets of _audio that were looked at
@@ -113,12 +137,7 @@ class Endpointer:
             return
         for level in levels_db(bytes(memoryview(self._audio)[self._judged :])):
             self._judged += _WINDOW
-            loud = level > max(self.floor_db + tuning.above_floor_db, tuning.quietest_db)
-            # The floor climbs in speech too, though four times slower: else a fan that starts in the
-            # middle of a word would be speech until the utterance is cut.
-            climb = tuning.climb_db_per_s * WINDOW_MS / 1000 / (4 if loud else 1)
-            self.floor_db = min(level, self.floor_db + climb, tuning.loudest_floor_db)
-            if loud:
+            if self._activity.is_loud(level):
                 self._loud_ms += WINDOW_MS
                 self._quiet_ms = 0
             else:

@@ -73,7 +73,7 @@ def test_a_steady_noise_is_learnt_and_speech_over_it_found() -> None:
     endpointer = Endpointer()
     noise = mulaw(-42, 20_000)
     feed(endpointer, noise)
-    assert endpointer.floor_db == pytest.approx(-42, abs=2)
+    assert endpointer._activity.floor_db == pytest.approx(-42, abs=2)
     speech = mulaw(-20, 1000, seed=5)
     (said,) = utterances(feed(endpointer, speech + mulaw(-42, 2000, seed=6), start_ms=20_000))
     assert speech in said.mulaw
