@@ -31,21 +31,25 @@ class Seen(NamedTuple):
 
     bases: dict[str, str]  # by node: the front of its stream URLs
     taken: list[store.Session]  # of nodes that died
-    moved: set[str]  # live here, but another node's by now
+    moved: set[str]  # of those asked about: another node's by now
     to_end: dict[str, str]  # another node was asked to end these; the reasons
 
 
-def beat(connection: Connection, name: str, stream_base: str, live: frozenset[str], now: float) -> Seen:
-    """Say that this node lives, and look around."""
+def beat(
+    connection: Connection, name: str, stream_base: str, live: frozenset[str], now: float, unsure: bool = False
+) -> Seen:
+    """Say that this node lives, and look around. unsure: what came of the last beat is not known."""
     said = {"stream_base": stream_base, "beat_at": now}
-    if not connection.execute(update(nodes).where(nodes.c.name == name).values(**said)).rowcount:
+    missing = not connection.execute(update(nodes).where(nodes.c.name == name).values(**said)).rowcount
+    if missing:
         connection.execute(insert(nodes).values(name=name, **said))
     mine = (sessions.c.node == name, sessions.c.status != "ended")
     asked = select(sessions.c.id, sessions.c.end_requested).where(*mine, sessions.c.end_requested.is_not(None))
     return Seen(
         bases={row.name: row.stream_base for row in connection.execute(select(nodes))},
         taken=_take_over(connection, name, now),
-        moved=_moved(connection, name, live),
+        # Who takes sessions over strikes their node off the list, so there is seldom anything to ask.
+        moved=_moved(connection, name, live) if missing or unsure else set(),
         to_end={row.id: row.end_requested for row in connection.execute(asked)},
     )
 
@@ -93,6 +97,7 @@ class Membership:
         self._name = hub.teller.node
         self._base = stream_base
         self._bases: dict[str, str] = {}
+        self._unsure = False
 
     def base_of(self, node: str) -> str:
         """The front of a node's stream URLs."""
@@ -102,7 +107,9 @@ class Membership:
         """One heartbeat, and what follows from it."""
         hub = self._hub
         live = frozenset(hub.sessions)
-        seen = await hub.database.run(beat, self._name, self._base, live, hub.clock())
+        unsure, self._unsure = self._unsure, True
+        seen = await hub.database.run(beat, self._name, self._base, live, hub.clock(), unsure)
+        self._unsure = False
         self._bases = seen.bases
         hub.abandon(seen.moved)
         for record in seen.taken:

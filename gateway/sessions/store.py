@@ -78,6 +78,14 @@ _SPEND: Final = (
     .values(credits_used=organizations.c.credits_used + 1)
     .returning(organizations.c.credits_used)
 )
+_CONNECTION: Final = (
+    select(connections.c.id, connections.c.provider, connections.c.phone_number)
+    .where(connections.c.organization_id == bindparam("organization"))
+    .order_by(connections.c.id)
+)
+_CONNECTION_BY_ID: Final = _CONNECTION.where(connections.c.id == bindparam("connection"))
+_CONNECTION_BY_NUMBER: Final = _CONNECTION.where(connections.c.phone_number == bindparam("number"))
+_CONNECTION_BY_DEFAULT: Final = _CONNECTION.where(connections.c.is_default)
 _ADD: Final = insert(sessions)
 _SAME: Final = (
     idempotency.c.organization_id == bindparam("organization"),
@@ -183,16 +191,14 @@ def find_connection(
     phone_number: str | None = None,
 ) -> Connected | None:
     """By id, else by number, else the organization's default one."""
-    query = select(connections.c.id, connections.c.provider, connections.c.phone_number).where(
-        connections.c.organization_id == organization_id
-    )
+    asked = {"organization": organization_id}
     if connection_id is not None:
-        query = query.where(connections.c.id == connection_id)
+        found = connection.execute(_CONNECTION_BY_ID, asked | {"connection": connection_id})
     elif phone_number is not None:
-        query = query.where(connections.c.phone_number == phone_number)
+        found = connection.execute(_CONNECTION_BY_NUMBER, asked | {"number": phone_number})
     else:
-        query = query.where(connections.c.is_default)
-    row = connection.execute(query.order_by(connections.c.id)).first()
+        found = connection.execute(_CONNECTION_BY_DEFAULT, asked)
+    row = found.first()
     return Connected(row.id, row.provider, row.phone_number) if row else None
 
 

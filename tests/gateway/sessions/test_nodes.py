@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+from sqlalchemy.exc import OperationalError
+
 from gateway.sessions import deliveries, nodes, store
 from tests.support.session_service import Clock, Kit, audio_input, service
 
@@ -141,5 +144,28 @@ def test_a_node_that_leaves_is_gone_at_once(database_url: str) -> None:
         await a.database.run(nodes.leave, "a")
         await b.members.step()
         assert set(b.hub.sessions) == {session["id"]}
+
+    two(database_url, scenario)
+
+
+def test_after_a_beat_of_unknown_outcome_a_node_asks_what_is_its_own(database_url: str) -> None:
+    async def scenario(a: Kit, b: Kit) -> None:
+        session = await a.create()
+        a.clock.now += nodes.DEAD_S + 1
+        await b.members.step()
+        # a's beat is stored, but a does not hear of it.
+        await a.database.run(nodes.beat, "a", "ws://a", frozenset(), a.clock.now)
+        await a.members.step()
+        assert set(a.hub.sessions) == {session["id"]}  # it was never in doubt
+
+        async def lost(*_args: object) -> None:
+            raise OperationalError("UPDATE nodes", {}, Exception("away"))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(a.database, "run", lost)
+            with pytest.raises(OperationalError):
+                await a.members.step()
+        await a.members.step()
+        assert not a.hub.sessions
 
     two(database_url, scenario)
