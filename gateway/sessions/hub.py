@@ -130,7 +130,7 @@ class Hub:
             reason = live.lifecycle.due(now)
             if reason is not None:
                 live.end(reason, now)
-            elif now - self._saved_at[live.id] >= _SAVE_EVERY_S:
+            elif now - self._saved_at[live.id] >= _SAVE_EVERY_S and self._has_news(live):
                 self._save(live, now)
 
     async def end(self, session_id: str, reason: str | None, now: float) -> Session:
@@ -233,6 +233,11 @@ class Hub:
             "translation_seconds": live.translation.total(now),
             "ai_agent_seconds": live.agent.total(now),
         }
+
+    def _has_news(self, live: LiveSession) -> bool:
+        """Whether what is stored of a session's time has become wrong."""
+        heard = live.lifecycle.alive_at > self._saved_at[live.id]
+        return heard or live.translation.running or live.agent.running
 
     def _save(
         self, live: LiveSession, now: float, kind: str | None = None, begun: list[Recording] | None = None

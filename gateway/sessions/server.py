@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import time
@@ -121,6 +122,9 @@ async def serve(
         await asyncio.sleep(0.01)
     rest_host, rest_port = listener.getsockname()[:2]
     rest_url = f"http://[{rest_host}]:{rest_port}" if ":" in rest_host else f"http://{rest_host}:{rest_port}"
+    # What was made until now lives as long as the process: a full collection that walks it would hold up streams.
+    gc.collect()
+    gc.freeze()
     _log.info("sessions_ready", rest=rest_url, stream=base, resumed=resumed)
     ready(rest_url, base)
 

@@ -146,5 +146,9 @@ def test_signs_of_life_are_stored(database_url: str) -> None:
             kit.clock.now += 1
             kit.hub.sweep(kit.clock.now)
             assert (await stored(kit, session["id"])).active_at == before + 9
+            await kit.settled()
+            kit.clock.now += 60
+            kit.hub.sweep(kit.clock.now)
+            assert kit.hub.journal.backlog == 0  # nothing was heard since
 
     asyncio.run(scenario())
