@@ -27,6 +27,8 @@ SDP_TYPE: Final = "application/sdp"
 #: The requests whose body is a session description, or nothing.
 OFFERING: Final = ("INVITE", "UPDATE")
 
+#: Header fields of one value, which the stack would take the first or the last of (§7.3.1).
+ONCE: Final = ("call-id", "cseq", "from", "max-forwards", "to")
 #: RFC 3261 §7.3.3 and the registrations after it.
 COMPACT: Final = {
     "a": "accept-contact",
@@ -174,6 +176,8 @@ def inspect(raw: str, max_bytes: int) -> tuple[Message, str | None]:
         raise Refused(Defect.BAD_VERSION)
     if len(words[1]) > MAX_URI:
         raise Refused(Defect.URI_TOO_LONG)
+    if any(len(message.all(name)) > 1 for name in ONCE):
+        raise Refused(Defect.MALFORMED_HEADER, "one that may stand there once does so twice")
     if (message.get("cseq") or "").split()[1:] != [words[0]]:  # §8.1.1.5
         raise Refused(Defect.CSEQ_MISMATCH)
     lengths = set(message.all("content-length"))

@@ -85,6 +85,10 @@ def test_a_multipart_body_without_sdp():
         (Defect.BAD_CONTENT_LENGTH, invite(length=0)),
         (Defect.BAD_CONTENT_LENGTH, invite(length=10**12)),
         (Defect.BAD_CONTENT_LENGTH, invite(length=9999)),
+        *(
+            (Defect.MALFORMED_HEADER, invite(extra=f"{twice}\r\n"))
+            for twice in ("t: <sip:a>", "Call-ID: 2", "f: <sip:a>")
+        ),
         (Defect.NO_CONTENT_TYPE, invite(content_type=None)),
         (Defect.BAD_CONTENT_TYPE, invite(content_type="text/plain")),
         (Defect.EMPTY_MULTIPART, invite("--b--\r\n", content_type="multipart/mixed;boundary=b")),
