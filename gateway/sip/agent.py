@@ -9,17 +9,27 @@ is decided elsewhere: here is only how pjsua2 is told.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
 import pjsua2 as pj
 
 from gateway.sip import headers
+from gateway.sip.descriptors import event_polls, silence
 from gateway.sip.dialogs import Dialog, State
-from gateway.sip.stack import Listener, Listening, Phase, Progress, Request, StackError, StackOptions
+from gateway.sip.stack import (
+    Bind,
+    Listener,
+    Listening,
+    Phase,
+    Progress,
+    Request,
+    StackError,
+    StackOptions,
+    TlsOptions,
+    Wire,
+)
 
 #: pjsip's log levels: 1 errors, 2 warnings; what is above is for pjsip's developers.
 LOG_LEVEL: Final = 2
@@ -28,6 +38,12 @@ TRANSPORTS: Final = {
     ("udp", True): pj.PJSIP_TRANSPORT_UDP6,
     ("tcp", False): pj.PJSIP_TRANSPORT_TCP,
     ("tcp", True): pj.PJSIP_TRANSPORT_TCP6,
+    ("tls", False): pj.PJSIP_TRANSPORT_TLS,
+    ("tls", True): pj.PJSIP_TRANSPORT_TLS6,
+}
+TLS_VERSIONS: Final = {
+    "tls1.2": pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3,
+    "tls1.3": pj.PJ_SSL_SOCK_PROTO_TLS1_3,
 }
 PHASES: Final = {
     pj.PJSIP_INV_STATE_EARLY: Phase.EARLY,
@@ -92,6 +108,21 @@ if hasattr(pj, "RequestGate"):
                 _add_headers(prm.headers, verdict.headers)
                 for challenge in verdict.challenges:
                     _add_headers(prm.headers, {"WWW-Authenticate": challenge})
+
+
+if hasattr(pj, "MessageTap"):
+
+    class Tap(pj.MessageTap):  # type: ignore[misc]
+        """The wire of the same build."""
+
+        def __init__(self, listener: Listener) -> None:
+            super().__init__()
+            self.listener = listener
+
+        @guarded
+        def onMessage(self, prm: Any) -> None:
+            local, remote = (prm.localHost, prm.localPort), (prm.remoteHost, prm.remotePort)
+            self.listener.wired(Wire(prm.sent, prm.transport, local, remote, prm.callId, prm.wholeMsg))
 
 
 class Account(pj.Account):  # type: ignore[misc]
@@ -191,22 +222,28 @@ class Agent:
         self._live: set[Call] = set()
         self._descriptors: set[int] = set()
         self._gate = Gate(listener) if hasattr(pj, "RequestGate") else None
+        self._tap = Tap(listener) if hasattr(pj, "MessageTap") else None
+        self._secured: list[tuple[int, Bind]] = []
 
     @checked
     def start(self, options: StackOptions) -> Listening:
-        before = _event_polls()
-        with _silence():  # it greets on standard output before it can be told not to
+        before = event_polls()
+        with silence():  # it greets on standard output before it can be told not to
             self._endpoint.libCreate()
         built = pj.EpConfig().uaConfig.maxCalls
         self._endpoint.libInit(self._endpoint_config(min(built, options.max_calls)))
         if self._gate:
             self._gate.install()
-        addresses = [self._bind(options, *bind) for bind in options.binds]
+        if self._tap:
+            pj.Transports.keepAlive(options.keepalive_s)
+            if options.tapped:
+                self._tap.install()
+        addresses = [self._bind(bind, options.tls) for bind in options.binds]
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNoDev()
-        self._descriptors = _event_polls() - before
+        self._descriptors = event_polls() - before
         self.account = Account(self)
-        self.account.create(_account_config(options.advertise or options.binds[0][1]))
+        self.account.create(_account_config(options.advertise or options.binds[0].host))
         version = self._endpoint.libVersion()
         return Listening(addresses, version.full, built, self._gate is not None)
 
@@ -229,15 +266,22 @@ class Agent:
         log.writer = LogWriter(self.listener).__disown__()  # the endpoint deletes it
         return config
 
-    def _bind(self, options: StackOptions, transport: str, host: str, port: int) -> str:
-        config = pj.TransportConfig()
-        config.boundAddress, config.port, config.publicAddress = host, port, options.advertise
+    def _bind(self, bind: Bind, tls: TlsOptions | None) -> str:
         try:
-            number = self._endpoint.transportCreate(TRANSPORTS[transport, ":" in host], config)
+            number = self._endpoint.transportCreate(
+                TRANSPORTS[bind.transport, ":" in bind.host], _transport_config(bind, tls)
+            )
         except pj.Error as error:
-            advertised = f", advertised as {options.advertise}" if options.advertise else ""
-            raise StackError(f"{transport} {host}:{port}{advertised}: {error.reason}") from error
-        return f"{transport} {self._endpoint.transportGetInfo(number).localAddress}"
+            advertised = f", advertised as {bind.advertise}" if bind.advertise else ""
+            raise StackError(f"{bind.transport} {bind.host}:{bind.port}{advertised}: {error.reason}") from error
+        if bind.transport == "tls":
+            self._secured.append((number, bind))
+        return f"{bind.transport} {self._endpoint.transportGetInfo(number).localAddress}"
+
+    @checked
+    def secure(self, tls: TlsOptions) -> None:
+        for number, bind in self._secured:
+            pj.Transports.restart(number, _transport_config(bind, tls))
 
     def descriptors(self) -> set[int]:
         return self._descriptors
@@ -272,6 +316,19 @@ class Agent:
         """
         self._live.discard(call)
         pj.Call.__swig_destroy__(call)
+
+
+def _transport_config(bind: Bind, tls: TlsOptions | None) -> Any:
+    config = pj.TransportConfig()
+    config.boundAddress, config.port, config.publicAddress = bind.host, bind.port, bind.advertise
+    if bind.transport == "tls" and tls is not None:
+        ours = config.tlsConfig
+        ours.certFile, ours.privKeyFile, ours.CaListFile = tls.certificate, tls.key, tls.ca_file
+        ours.proto = TLS_VERSIONS[tls.minimum]
+        ours.verifyServer = bool(tls.ca_file)
+        ours.verifyClient = tls.client_certificates != "off"
+        ours.requireClientCert = tls.client_certificates == "required"
+    return config
 
 
 def _account_config(host: str) -> Any:
@@ -315,26 +372,3 @@ def _raw(event: Any) -> str:
     if event.type == pj.PJSIP_EVENT_TSX_STATE and event.body.tsxState.type == pj.PJSIP_EVENT_RX_MSG:
         return str(event.body.tsxState.src.rdata.wholeMsg)
     return ""
-
-
-def _event_polls() -> set[int]:
-    """Descriptors of this process that are epoll sets: pjsip's is not told by its API."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventpoll]":
-                found.add(int(name))
-    return found
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Standard output goes nowhere for a moment, the C library's included."""
-    saved, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(nowhere)

@@ -102,6 +102,41 @@ class Referred(Event, frozen=True):
     referred_by: str = ""
 
 
+class Stray(Event, frozen=True):
+    """A BYE for a dialog that is not ours, answered 481: of a sip process before this one, it may be.
+
+    source: its address.
+    """
+
+    sip_call_id: str
+    source: str
+
+
+class WireMessage(Struct, frozen=True):
+    """A SIP message as it stood on the wire, without secrets. time_us: Unix µs. local, remote: `host:port`."""
+
+    time_us: int
+    sent: bool
+    transport: str
+    local: str
+    remote: str
+    text: str
+
+
+class Traced(Event, frozen=True):
+    """What is kept of a call's messages, the oldest first; the answer to `TraceWanted`."""
+
+    request: int
+    messages: list[WireMessage]
+
+
+class CertificateTaken(Event, frozen=True):
+    """The TLS transports show a certificate that ends at that time, or, with a problem, still the one before."""
+
+    expires_unix: float = 0.0
+    problem: str = ""
+
+
 class AgentCounters(Event, frozen=True):
     """Monotonic counters of this process, each second. Names and labels are bounded by the code."""
 
@@ -183,6 +218,20 @@ class SetReadiness(Command, frozen=True):
     retry_after_s: int = 5
 
 
+class TraceWanted(Command, frozen=True):
+    """Answered by `Traced` with the same `request`."""
+
+    request: int
+    sip_call_id: str
+
+
+class Reconfigure(Command, frozen=True):
+    """A piece of the configuration that is in force from now on, as JSON; it is whole after the `last` piece."""
+
+    piece: bytes
+    last: bool = True
+
+
 class Shutdown(Command, frozen=True):
     """End every dialog and stop; the process exits by itself."""
 
@@ -198,5 +247,10 @@ AnyEvent = (
     | InfoReceived
     | Referred
     | AgentCounters
+    | Stray
+    | Traced
+    | CertificateTaken
 )
-AnyCommand = Ring | Accept | Reject | Hangup | Dial | Offer | Refer | SetReadiness | Shutdown
+AnyCommand = (
+    Ring | Accept | Reject | Hangup | Dial | Offer | Refer | SetReadiness | Shutdown | TraceWanted | Reconfigure
+)

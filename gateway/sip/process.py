@@ -21,27 +21,21 @@ from typing import Any, Final
 
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
-from gateway.section import split_host_port
-from gateway.sip import events, headers, negotiation, sdp
+from gateway.sip import events, headers, negotiation, options, sdp
 from gateway.sip.admission import Admission
 from gateway.sip.description import SdpRefused
 from gateway.sip.dialogs import Action, Dialog, State
 from gateway.sip.headers import Refused
 from gateway.sip.ledger import Ledger, Log
+from gateway.sip.oversight import Oversight
 from gateway.sip.screening import Door, invitation, late_request, refuse, rejection
-from gateway.sip.stack import Listening, Phase, Progress, Request, Stack, StackCall, StackError, StackOptions, Verdict
+from gateway.sip.stack import Phase, Progress, Request, Stack, StackCall, StackError, Verdict, Wire
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
 POLL_S: Final = 0.05
 COUNTERS_EVERY_S: Final = 1.0
 #: How long the peers get to answer our BYEs at the end.
 FAREWELL_S: Final = 3.0
-#: Call slots above the capacity: refusing a call needs one, and a slot is not reused before its last call
-#: has been let go of.
-SPARE_CALLS: Final = 128
-#: Below this a build is for a look only (the wheel on PyPI takes 4 calls and ends on a bad message).
-FIT_CALLS: Final = 64
-FIT_VERSION: Final = (2, 17)
 
 
 def serve(sock: socket.socket, config: Config, log: Log) -> None:
@@ -77,37 +71,22 @@ class Process:
         #: The trunk of the INVITE that was let in last: the stack tells of it next, or never
         self._admitted = ""
         self._next_dialog = 1
+        self._oversight = Oversight(config, self._send, self._say, time.time)
         self._stopping = False
 
     def run(self, stack: Stack) -> None:
         """Start the stack, tell `AgentReady`, and work until told to stop. Raises StackError."""
         self._stack = stack
+        self._oversight.check()
         try:
-            self._tell_ready(stack.start(self._options()))
+            self._send(options.ready(stack.start(options.of(self._config))))
+            self._oversight.started()
             with suppress(PeerGone):
                 self._loop()
             self._farewell()
         finally:
             stack.stop()
             self._channel.close()
-
-    def _options(self) -> StackOptions:
-        binds = ((bind.transport, *split_host_port(bind.address)) for bind in self._config.sip.bind)
-        return StackOptions(
-            tuple(binds), self._config.sip.advertise or "", self._config.media.capacity * 5 // 4 + SPARE_CALLS
-        )
-
-    def _tell_ready(self, listening: Listening) -> None:
-        built = listening.built_calls
-        version = tuple(int(part) for part in listening.version.split("-")[0].split(".")[:2])
-        self._send(
-            events.AgentReady(
-                listening=listening.addresses,
-                version=listening.version,
-                max_calls=built if built < FIT_CALLS else built - SPARE_CALLS,
-                fit_for_network=built >= FIT_CALLS and version >= FIT_VERSION,
-            )
-        )
 
     def _loop(self) -> None:
         poll = select.epoll()
@@ -143,7 +122,8 @@ class Process:
             self.after_poll()
 
     def each_second(self) -> None:
-        self._send(events.AgentCounters(dict(self._ledger.counters), len(self._calls)))
+        self._oversight.each_second()
+        self._send(events.AgentCounters(self._ledger.counters | self._oversight.counters, len(self._calls)))
         now = self._clock()
         for report in self._door.admission.reports(now):
             event = "sip_scanner" if report.scanner else "sip_source_refused"
@@ -169,6 +149,7 @@ class Process:
         for name in counters:
             self._count(name)
         if verdict.code not in (0, 200):
+            self._oversight.turned_away(request, verdict)
             self._say("debug", "sip_refused_at_the_door", source=request.source, code=verdict.code, why=counters[-1:])
         self._admitted = verdict.account
         return verdict
@@ -265,6 +246,9 @@ class Process:
         self._count("refers")
         self._send(events.Referred(call.dialog.id, target))
 
+    def wired(self, wire: Wire) -> None:
+        self._oversight.wired(wire)
+
     def logged(self, level: int, text: str) -> None:
         self._count("log_lines")
         self._say("warning" if level <= 1 else "info", "sip_stack", text=text)
@@ -297,6 +281,7 @@ class Process:
         dialog.offered = seen.offer is not None
         dialog.sip_call_id = seen.message.get("call-id") or ""
         dialog.told = True
+        self._oversight.admitted(dialog.sip_call_id)
         self._send(invitation(dialog, seen, source))
 
     # Commands
@@ -304,6 +289,11 @@ class Process:
     def command(self, command: events.AnyCommand) -> None:
         if isinstance(command, events.Shutdown):
             self._stopping = True
+        elif isinstance(command, events.TraceWanted):
+            self._oversight.trace(command)
+        elif isinstance(command, events.Reconfigure):
+            if config := self._oversight.reconfigure(command, self._stack):
+                self._take(config)
         elif isinstance(command, events.SetReadiness):
             self._door.ready, self._door.retry_after_s = command.ready, command.retry_after_s
         elif isinstance(command, events.Dial):
@@ -312,6 +302,12 @@ class Process:
             self._execute(call, command)
         else:
             self._count("late_commands")
+
+    def _take(self, config: Config) -> None:
+        """Another configuration is in force; dialogs and listeners stay as they are."""
+        self._config = config
+        self._door.max_bytes = config.sip.max_message_kb * 1024
+        self._door.admission.reconfigure(config.trunks, config.sip)
 
     def _dial(self, command: events.Dial) -> None:
         dialog = Dialog(command.dialog, "", State.DIALLING, pending_sdp=command.sdp, told=True)

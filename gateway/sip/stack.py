@@ -68,12 +68,48 @@ LET_IN = Verdict(0)
 DROP = Verdict(-1)
 
 
-class StackOptions(Struct, frozen=True):
-    """binds: (transport, host, port). advertise: the host that Contact and Via show, "" for the bound one."""
+class Bind(Struct, frozen=True):
+    """A transport that listens. advertise: the host that Contact and Via show, "" for the bound one."""
 
-    binds: tuple[tuple[str, str, int], ...]
+    transport: str
+    host: str
+    port: int
+    advertise: str = ""
+
+
+class TlsOptions(Struct, frozen=True):
+    """Files in PEM form, "" for none, and as whom we take peers: client_certificates off, optional, required."""
+
+    certificate: str
+    key: str
+    ca_file: str = ""
+    client_certificates: str = "off"
+    minimum: str = "tls1.2"
+
+
+class StackOptions(Struct, frozen=True):
+    """advertise: what our own URI shows, "" for the first bind. tls: None when no bind wants it.
+
+    keepalive_s: of TCP and TLS connections, 0 for none. tapped: messages are told as they pass (`Listener.wired`).
+    """
+
+    binds: tuple[Bind, ...]
     advertise: str
     max_calls: int
+    tls: TlsOptions | None = None
+    keepalive_s: int = 0
+    tapped: bool = False
+
+
+class Wire(Struct, frozen=True):
+    """A message as it stood on the wire, retransmissions included. local, remote: host and port."""
+
+    sent: bool
+    transport: str
+    local: tuple[str, int]
+    remote: tuple[str, int]
+    call_id: str
+    raw: str
 
 
 class Listening(Struct, frozen=True):
@@ -120,6 +156,9 @@ class Stack(Protocol):
     def dial(self, dialog: Dialog, uri: str, headers: dict[str, str]) -> StackCall:
         """Send an INVITE; the stack asks for its SDP. Raises StackError."""
 
+    def secure(self, tls: TlsOptions) -> None:
+        """Show another certificate to connections from now on; those that there are stay. Raises StackError."""
+
     def stop(self) -> None:
         """Leave the network at once."""
 
@@ -147,6 +186,9 @@ class Listener(Protocol):
         """A message within the call's dialog, of a request or of a response to one of ours."""
 
     def referred(self, call: StackCall, target: str) -> None: ...
+
+    def wired(self, wire: Wire) -> None:
+        """A message was received, or is sent now; only when `StackOptions.tapped`."""
 
     def logged(self, level: int, text: str) -> None:
         """A line of the stack's log; 1 is an error, 2 a warning."""

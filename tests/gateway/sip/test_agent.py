@@ -9,7 +9,7 @@ import pytest
 from gateway.channel import PeerGone
 from gateway.sip import events, negotiation, sdp
 from gateway.sip.negotiation import KEY_BYTES, Terms
-from gateway.sip.process import SPARE_CALLS
+from gateway.sip.options import SPARE_CALLS
 from tests.support.sip import OFFER, PATIENCE_S, Peer, sip_process
 
 KEY = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20\r\n"

@@ -24,6 +24,11 @@ EXAMPLES = [
     events.Offer(1, "v=0"),
     events.Refer(1, "sip:x@y"),
     events.SetReadiness(False, 7),
+    events.TraceWanted(1, "c"),
+    events.Traced(1, [events.WireMessage(5, True, "udp", "10.0.0.1:5060", "[::1]:5060", "BYE é")]),
+    events.Stray("c", "10.0.0.1"),
+    events.CertificateTaken(1.5e9, "no key"),
+    events.Reconfigure(b"{}", False),
     events.Shutdown(),
 ]
 

@@ -8,7 +8,7 @@ from gateway.sip import events, headers
 from gateway.sip.dialogs import Dialog, State
 from gateway.sip.ledger import COUNTERS, LOG_LINES_PER_S
 from gateway.sip.process import Process
-from gateway.sip.stack import Listening, Phase, Progress, Request, StackError
+from gateway.sip.stack import Bind, Listening, Phase, Progress, Request, StackError
 
 from .test_headers import SDP, invite
 
@@ -371,7 +371,7 @@ def test_a_fault_of_ours_in_a_callback_is_told(rig):
 
 
 def test_every_counter_is_there_from_the_start(rig):
-    assert rig.counters() == dict.fromkeys(COUNTERS, 0)
+    assert rig.counters() == dict.fromkeys((*COUNTERS, "homer_sent", "homer_dropped"), 0)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_what_a_build_is_fit_for(rig, built, version, max_calls, fit):
     (ready,) = rig.channel.receive(1)
     assert (ready.max_calls, ready.fit_for_network) == (max_calls, fit)
     assert stack.stopped
-    assert stack.options.binds[0] == ("udp", "0.0.0.0", 5060)
+    assert stack.options.binds[0] == Bind("udp", "0.0.0.0", 5060, "gw.example")
     assert (stack.options.advertise, stack.options.max_calls) == ("gw.example", 8 * 5 // 4 + 128)
 
 
