@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pjsua2 as pj
 
-from gateway.sip import headers
+from gateway.sip import headers, objects, stack
 from gateway.sip.descriptors import event_polls, silence
 from gateway.sip.dialogs import Dialog, State
 from gateway.sip.stack import (
@@ -23,6 +23,7 @@ from gateway.sip.stack import (
     Listener,
     Listening,
     Phase,
+    Placement,
     Progress,
     Request,
     StackError,
@@ -31,8 +32,6 @@ from gateway.sip.stack import (
     Wire,
 )
 
-#: pjsip's log levels: 1 errors, 2 warnings; what is above is for pjsip's developers.
-LOG_LEVEL: Final = 2
 TRANSPORTS: Final = {
     ("udp", False): pj.PJSIP_TRANSPORT_UDP,
     ("udp", True): pj.PJSIP_TRANSPORT_UDP6,
@@ -97,17 +96,19 @@ if hasattr(pj, "RequestGate"):
         def __init__(self, listener: Listener) -> None:
             super().__init__()
             self.listener = listener
+            self.chosen = ""
 
         @guarded
         def onRequest(self, prm: Any) -> None:
             verdict = self.listener.asked(
                 Request(prm.method, prm.source, prm.port, prm.transport, prm.toTag, prm.inDialog, prm.wholeMsg)
             )
+            self.chosen = verdict.account
             if verdict.code:
                 prm.code, prm.reason = verdict.code, verdict.reason
-                _add_headers(prm.headers, verdict.headers)
+                objects.add_headers(prm.headers, verdict.headers)
                 for challenge in verdict.challenges:
-                    _add_headers(prm.headers, {"WWW-Authenticate": challenge})
+                    objects.add_headers(prm.headers, {"WWW-Authenticate": challenge})
 
 
 if hasattr(pj, "MessageTap"):
@@ -125,8 +126,8 @@ if hasattr(pj, "MessageTap"):
             self.listener.wired(Wire(prm.sent, prm.transport, local, remote, prm.callId, prm.wholeMsg))
 
 
-class Account(pj.Account):  # type: ignore[misc]
-    """The one local account: every INVITE outside a dialog comes here."""
+class Endpoint(pj.Endpoint):  # type: ignore[misc]
+    """The library, and the choice of the account that an INVITE is taken as."""
 
     def __init__(self, agent: Agent) -> None:
         super().__init__()
@@ -134,16 +135,36 @@ class Account(pj.Account):  # type: ignore[misc]
         self.listener = agent.listener
 
     @guarded
+    def onSelectAccount(self, prm: Any) -> None:
+        prm.accountIndex = self.agent.account_of_invite().getId()
+
+
+class Account(pj.Account):  # type: ignore[misc]
+    """As whom we are; every INVITE outside a dialog comes to one of them."""
+
+    def __init__(self, agent: Agent, name: str) -> None:
+        super().__init__()
+        self.agent = agent
+        self.listener = agent.listener
+        self.name = name
+
+    @guarded
     def onIncomingCall(self, prm: Any) -> None:
-        call = Call(self.agent, Dialog(0, "", State.INVITED), prm.callId)
+        call = Call(self.agent, self, Dialog(0, "", State.INVITED), prm.callId)
         self.listener.invited(call, prm.rdata.wholeMsg, prm.rdata.srcAddress)
+
+    @guarded
+    def onRegState(self, prm: Any) -> None:
+        # An error of the stack's own (no route, no such host) has no response; to the peer it is unavailable.
+        code = prm.code if prm.status == 0 and prm.code > 0 else pj.PJSIP_SC_SERVICE_UNAVAILABLE
+        self.listener.registered(self.name, code, prm.reason, prm.expiration)
 
 
 class Call(pj.Call):  # type: ignore[misc]
     """A call of pjsua2's with our dialog."""
 
-    def __init__(self, agent: Agent, dialog: Dialog, call_id: int = pj.PJSUA_INVALID_ID) -> None:
-        super().__init__(agent.account, call_id)
+    def __init__(self, agent: Agent, account: Account, dialog: Dialog, call_id: int = pj.PJSUA_INVALID_ID) -> None:
+        super().__init__(account, call_id)
         self.agent = agent
         self.listener = agent.listener
         self.dialog = dialog
@@ -152,19 +173,23 @@ class Call(pj.Call):  # type: ignore[misc]
 
     @checked
     def respond(self, code: int, reason: str = "", headers: dict[str, str] | None = None, sdp: str = "") -> None:
-        self.answer(_operation(code, reason, headers, sdp))
+        self.answer(objects.operation(code, reason, headers, sdp))
 
     @checked
     def close(self, headers: dict[str, str]) -> None:
-        self.hangup(_operation(headers_=headers))
+        self.hangup(objects.operation(headers=headers))
 
     @checked
     def reoffer(self) -> None:
-        self.reinvite(_operation())
+        self.reinvite(objects.operation())
 
     @checked
     def transfer(self, target: str) -> None:
-        self.xfer(target, _operation())
+        self.xfer(target, objects.operation())
+
+    @checked
+    def request(self, method: str, headers: dict[str, str], content_type: str = "", body: str = "") -> None:
+        self.sendRequest(objects.request(method, headers, content_type, body))
 
     @guarded
     def onCallState(self, prm: Any) -> None:
@@ -217,8 +242,8 @@ class Agent:
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        self.account: Account
-        self._endpoint = pj.Endpoint()
+        self._accounts: dict[str, Account] = {}
+        self._endpoint = Endpoint(self)
         self._live: set[Call] = set()
         self._descriptors: set[int] = set()
         self._gate = Gate(listener) if hasattr(pj, "RequestGate") else None
@@ -231,7 +256,8 @@ class Agent:
         with silence():  # it greets on standard output before it can be told not to
             self._endpoint.libCreate()
         built = pj.EpConfig().uaConfig.maxCalls
-        self._endpoint.libInit(self._endpoint_config(min(built, options.max_calls)))
+        writer = LogWriter(self.listener).__disown__()
+        self._endpoint.libInit(objects.endpoint(options, min(built, options.max_calls), writer))
         if self._gate:
             self._gate.install()
         if self._tap:
@@ -242,29 +268,11 @@ class Agent:
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNoDev()
         self._descriptors = event_polls() - before
-        self.account = Account(self)
-        self.account.create(_account_config(options.advertise or options.binds[0].host))
+        for ours in options.accounts:
+            account = self._accounts[ours.name] = Account(self, ours.name)
+            account.create(objects.account(ours, self._contact(ours)), not ours.name)
         version = self._endpoint.libVersion()
         return Listening(addresses, version.full, built, self._gate is not None)
-
-    def _endpoint_config(self, max_calls: int) -> Any:
-        config = pj.EpConfig()
-        user_agent, media, log = config.uaConfig, config.medConfig, config.logConfig
-        user_agent.threadCnt = 0
-        user_agent.mainThreadOnly = True
-        user_agent.maxCalls = max_calls
-        user_agent.userAgent = "glotgate"
-        user_agent.mwiUnsolicitedEnabled = False
-        user_agent.natTypeInSdp = 0
-        media.clockRate = media.sndClockRate = 8000
-        media.threadCnt = 0
-        media.hasIoqueue = False  # one event descriptor for all, and nothing of the media's to poll
-        media.noVad = True
-        log.msgLogging = 0
-        log.level = log.consoleLevel = LOG_LEVEL
-        log.decor = 0
-        log.writer = LogWriter(self.listener).__disown__()  # the endpoint deletes it
-        return config
 
     def _bind(self, bind: Bind, tls: TlsOptions | None) -> str:
         try:
@@ -283,21 +291,45 @@ class Agent:
         for number, bind in self._secured:
             pj.Transports.restart(number, _transport_config(bind, tls))
 
+    def _contact(self, ours: stack.Account) -> str:
+        """Our Contact, where the registrar is to call us by another name than the one that we log in with."""
+        if not ours.contact_user:
+            return ""
+        for number in self._endpoint.transportEnum():
+            info = self._endpoint.transportGetInfo(number)
+            if info.typeName.lower().startswith(ours.transport):
+                return f"<sip:{ours.contact_user}@{info.localName};transport={ours.transport}>"
+        raise StackError(f"account {ours.name} wants {ours.transport}, which is not bound")
+
     def descriptors(self) -> set[int]:
         return self._descriptors
 
     def poll(self, timeout_ms: int) -> None:
         self._endpoint.libHandleEvents(timeout_ms)
 
+    def account_of_invite(self) -> Account:
+        """The account that the door has chosen for the INVITE that is being let in."""
+        return self._accounts.get(self._gate.chosen if self._gate else "", self._accounts[""])
+
     @checked
-    def dial(self, dialog: Dialog, uri: str, headers: dict[str, str]) -> Call:
-        call = Call(self, dialog)
+    def dial(self, dialog: Dialog, order: Placement) -> Call:
+        account = self._accounts.get(order.account)
+        if account is None:
+            raise StackError(f"there is no account {order.account}")
+        call = Call(self, account, dialog)
+        operation = objects.operation(headers=order.headers, sip_call_id=order.sip_call_id)
+        operation.txOption.localUri = order.from_uri
         try:
-            call.makeCall(uri, _operation(headers_=headers))
+            call.makeCall(order.uri, operation)
         except pj.Error:
-            self.release(call)
+            if call in self._live:  # else its last callback has been, within
+                self.release(call)
             raise
         return call
+
+    @checked
+    def register(self, account: str, active: bool) -> None:
+        self._accounts[account].setRegistration(active)
 
     @checked
     def stop(self) -> None:
@@ -329,40 +361,6 @@ def _transport_config(bind: Bind, tls: TlsOptions | None) -> Any:
         ours.verifyClient = tls.client_certificates != "off"
         ours.requireClientCert = tls.client_certificates == "required"
     return config
-
-
-def _account_config(host: str) -> Any:
-    config = pj.AccountConfig()
-    config.idUri = f"sip:glotgate@[{host}]" if ":" in host else f"sip:glotgate@{host}"
-    media, nat, calls = config.mediaConfig, config.natConfig, config.callConfig
-    media.useLoopMedTp = True  # no socket per call
-    media.enableLoopback = False
-    media.lockCodecEnabled = False
-    media.srtpUse = pj.PJMEDIA_SRTP_OPTIONAL  # with it off, RTP/SAVP is refused before anybody is asked
-    media.srtpSecureSignaling = 0
-    media.ipv6Use = pj.PJSUA_IPV6_ENABLED
-    nat.contactRewriteUse = nat.viaRewriteUse = nat.sdpNatRewriteUse = nat.sipOutboundUse = 0
-    nat.udpKaIntervalSec = 0
-    calls.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
-    calls.prackUse = pj.PJSUA_100REL_NOT_USED
-    return config
-
-
-def _operation(code: int = 0, reason: str = "", headers_: dict[str, str] | None = None, sdp: str = "") -> Any:
-    operation = pj.CallOpParam()
-    if code:
-        operation.statusCode = code
-    operation.reason = reason
-    operation.sdp.wholeSdp = sdp
-    _add_headers(operation.txOption.headers, headers_ or {})
-    return operation
-
-
-def _add_headers(vector: Any, values: dict[str, str]) -> None:
-    for name, value in values.items():
-        header = pj.SipHeader()
-        header.hName, header.hValue = name, value
-        vector.append(header)
 
 
 def _raw(event: Any) -> str:

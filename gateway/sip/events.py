@@ -137,6 +137,16 @@ class CertificateTaken(Event, frozen=True):
     problem: str = ""
 
 
+class RegistrationChanged(Event, frozen=True):
+    """How our registration at a trunk's PBX stands. state: off, trying, registered, failed; code: of the last answer."""
+
+    trunk: str
+    state: str
+    code: int = 0
+    reason: str = ""
+    expires_s: int = 0
+
+
 class AgentCounters(Event, frozen=True):
     """Monotonic counters of this process, each second. Names and labels are bounded by the code."""
 
@@ -246,6 +256,7 @@ AnyEvent = (
     | Ended
     | InfoReceived
     | Referred
+    | RegistrationChanged
     | AgentCounters
     | Stray
     | Traced

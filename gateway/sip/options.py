@@ -9,9 +9,11 @@ from typing import Final
 
 from gateway.config import Config
 from gateway.section import split_host_port
+from gateway.sip.accounts import accounts
 from gateway.sip.events import AgentReady
 from gateway.sip.stack import Bind, Listening, StackOptions, TlsOptions
 from gateway.transports import SipBind, Tls
+from gateway.trunks import in_force
 
 #: Call slots above the capacity: refusing a call needs one, and a slot is not reused before its last call
 #: has been let go of.
@@ -31,6 +33,7 @@ def of(config: Config) -> StackOptions:
         max_calls=config.media.capacity * 5 // 4 + SPARE_CALLS,
         tls=tls(sip.tls) if secured else None,
         keepalive_s=sip.keepalive_s,
+        accounts=accounts(in_force(config.trunks), sip.advertise or split_host_port(sip.bind[0].address)[0]),
         tapped=bool(sip.trace.memory_kb or sip.trace.homer.address),
     )
 

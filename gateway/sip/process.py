@@ -17,19 +17,23 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 from typing import Any, Final
 
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
 from gateway.sip import events, headers, negotiation, options, sdp
+from gateway.sip.accounts import placement
 from gateway.sip.admission import Admission
 from gateway.sip.description import SdpRefused
 from gateway.sip.dialogs import Action, Dialog, State
 from gateway.sip.headers import Refused
 from gateway.sip.ledger import Ledger, Log
 from gateway.sip.oversight import Oversight
+from gateway.sip.registration import Registrations
 from gateway.sip.screening import Door, invitation, late_request, refuse, rejection
 from gateway.sip.stack import Phase, Progress, Request, Stack, StackCall, StackError, Verdict, Wire
+from gateway.trunks import in_force
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
 POLL_S: Final = 0.05
@@ -70,6 +74,9 @@ class Process:
         self._arrived: list[tuple[StackCall, str, str]] = []
         #: The trunk of the INVITE that was let in last: the stack tells of it next, or never
         self._admitted = ""
+        self._registrations = Registrations(
+            in_force(config.trunks), self._register, lambda news: self._send(news), Random(), clock()
+        )
         self._next_dialog = 1
         self._oversight = Oversight(config, self._send, self._say, time.time)
         self._stopping = False
@@ -116,6 +123,7 @@ class Process:
         """BYE to everybody, and a moment for the answers."""
         for call in list(self._calls.values()):
             self._execute(call, events.Hangup(call.dialog.id, "gateway stopping"))
+        self._registrations.leave()
         end = self._clock() + FAREWELL_S
         while self._calls and self._clock() < end:
             self._stack.poll(10)
@@ -128,6 +136,7 @@ class Process:
         for report in self._door.admission.reports(now):
             event = "sip_scanner" if report.scanner else "sip_source_refused"
             self._say("warning", event, source=report.source, reason=report.reason, requests=report.requests)
+        self._registrations.tick(now)
         for call in list(self._calls.values()):
             if call.dialog.state is State.DIALLING and call.deadline_s < now:
                 call.dialog.intent = "timeout"
@@ -246,6 +255,18 @@ class Process:
         self._count("refers")
         self._send(events.Referred(call.dialog.id, target))
 
+    def registered(self, account: str, code: int, reason: str, expires_s: int) -> None:
+        self._registrations.answered(account, code, headers.one_line(reason, 100), expires_s, self._clock())
+
+    def _register(self, account: str, active: bool) -> bool:
+        try:
+            self._stack.register(account, active)
+        except StackError as error:
+            self._count("stack_errors")
+            self._say("warning", "sip_not_registered", trunk=account, error=str(error))
+            return False
+        return True
+
     def wired(self, wire: Wire) -> None:
         self._oversight.wired(wire)
 
@@ -310,11 +331,10 @@ class Process:
         self._door.admission.reconfigure(config.trunks, config.sip)
 
     def _dial(self, command: events.Dial) -> None:
-        dialog = Dialog(command.dialog, "", State.DIALLING, pending_sdp=command.sdp, told=True)
+        dialog = Dialog(command.dialog, command.sip_call_id, State.DIALLING, pending_sdp=command.sdp, told=True)
         self._count("dialled")
         try:
-            uri = headers.one_line(command.uri, headers.MAX_URI)
-            call = self._stack.dial(dialog, uri, dict(headers.outgoing(command.headers)))
+            call = self._stack.dial(dialog, placement(command))
         except StackError as error:
             self._stack_error(dialog, error)
             self._send(events.Ended(dialog.id, "failed", 500, str(error)))

@@ -87,10 +87,41 @@ class TlsOptions(Struct, frozen=True):
     minimum: str = "tls1.2"
 
 
+class Timer(Struct, frozen=True):
+    """Session timers (RFC 4028). mode: off, optional, required."""
+
+    mode: str = "optional"
+    expires_s: int = 1800
+    min_se_s: int = 90
+
+
+class Account(Struct, frozen=True):
+    """As whom we are: towards a trunk, or ("" as name) towards everybody else.
+
+    uri: ours, in From. registrar: the URI to REGISTER at, "" for nowhere; contact_user: what it is to call us by.
+    expires_s: of the registration. prack: we may be asked for reliable provisional responses (RFC 3262).
+    """
+
+    name: str
+    uri: str
+    username: str = ""
+    password: str = ""
+    registrar: str = ""
+    contact_user: str = ""
+    transport: str = "udp"
+    expires_s: int = 300
+    timer: Timer = Timer()
+    prack: bool = True
+
+    def __repr__(self) -> str:
+        return f"Account({self.name!r}, {self.uri!r}, secrets hidden)"
+
+
 class StackOptions(Struct, frozen=True):
     """advertise: what our own URI shows, "" for the first bind. tls: None when no bind wants it.
 
     keepalive_s: of TCP and TLS connections, 0 for none. tapped: messages are told as they pass (`Listener.wired`).
+    accounts: the nameless one first; none: that one alone.
     """
 
     binds: tuple[Bind, ...]
@@ -99,6 +130,7 @@ class StackOptions(Struct, frozen=True):
     tls: TlsOptions | None = None
     keepalive_s: int = 0
     tapped: bool = False
+    accounts: tuple[Account, ...] = ()
 
 
 class Wire(Struct, frozen=True):
@@ -110,6 +142,16 @@ class Wire(Struct, frozen=True):
     remote: tuple[str, int]
     call_id: str
     raw: str
+
+
+class Placement(Struct, frozen=True):
+    """An INVITE of ours. account: by name. from_uri, sip_call_id: "" for the account's, and for the stack's own."""
+
+    uri: str
+    headers: dict[str, str]
+    account: str = ""
+    from_uri: str = ""
+    sip_call_id: str = ""
 
 
 class Listening(Struct, frozen=True):
@@ -142,6 +184,9 @@ class StackCall(Protocol):
     def transfer(self, target: str) -> None:
         """REFER."""
 
+    def request(self, method: str, headers: dict[str, str], content_type: str = "", body: str = "") -> None:
+        """A request within the dialog; `Listener.heard` tells the response."""
+
 
 class Stack(Protocol):
     def start(self, options: StackOptions) -> Listening:
@@ -153,8 +198,11 @@ class Stack(Protocol):
     def poll(self, timeout_ms: int) -> None:
         """Let the stack work: its callbacks reach the listener from within."""
 
-    def dial(self, dialog: Dialog, uri: str, headers: dict[str, str]) -> StackCall:
+    def dial(self, dialog: Dialog, order: Placement) -> StackCall:
         """Send an INVITE; the stack asks for its SDP. Raises StackError."""
+
+    def register(self, account: str, active: bool) -> None:
+        """REGISTER, or its opposite; `Listener.registered` tells what came of it. Raises StackError."""
 
     def secure(self, tls: TlsOptions) -> None:
         """Show another certificate to connections from now on; those that there are stay. Raises StackError."""
@@ -189,6 +237,9 @@ class Listener(Protocol):
 
     def wired(self, wire: Wire) -> None:
         """A message was received, or is sent now; only when `StackOptions.tapped`."""
+
+    def registered(self, account: str, code: int, reason: str, expires_s: int) -> None:
+        """A REGISTER was answered, or given up (code 408 or 503). expires_s: as granted."""
 
     def logged(self, level: int, text: str) -> None:
         """A line of the stack's log; 1 is an error, 2 a warning."""

@@ -8,7 +8,7 @@ from gateway.sip import events, headers
 from gateway.sip.dialogs import Dialog, State
 from gateway.sip.ledger import COUNTERS, LOG_LINES_PER_S
 from gateway.sip.process import Process
-from gateway.sip.stack import Bind, Listening, Phase, Progress, Request, StackError
+from gateway.sip.stack import Bind, Listening, Phase, Placement, Progress, Request, StackError
 
 from .test_headers import SDP, invite
 
@@ -47,6 +47,7 @@ class FakeStack:
         self.listening = listening or Listening(["udp 127.0.0.1:5060"], "2.17", 4096, True)
         self.script = []
         self.dialled = []
+        self.registered = []
         self.stopped = False
         self.failing = False
 
@@ -61,24 +62,29 @@ class FakeStack:
         if self.script:
             self.script.pop(0)()
 
-    def dial(self, dialog, uri, headers):
+    def dial(self, dialog, order):
         if self.failing:
             raise StackError("bad URI")
         call = FakeCall(dialog)
-        self.dialled.append((call, uri, headers))
+        self.dialled.append((call, order))
         return call
+
+    def register(self, account, active):
+        if self.failing:
+            raise StackError("no route")
+        self.registered.append((account, active))
 
     def stop(self):
         self.stopped = True
 
 
 class Rig:
-    def __init__(self):
+    def __init__(self, more=None):
         ours, theirs = channel.pair()
         self.channel = channel.Channel(ours, events.AnyEvent)
         self.logs = []
         self.now = 100.0
-        config = Config.model_validate({"sip": {"advertise": "gw.example"}, "media": {"capacity": 8}})
+        config = Config.model_validate({"sip": {"advertise": "gw.example"}, "media": {"capacity": 8}} | (more or {}))
         incoming = channel.Channel(theirs, events.AnyCommand)
         self.process = Process(incoming, config, self.logs.append, clock=lambda: self.now)
         self.stack = FakeStack()
@@ -312,8 +318,9 @@ def test_refer_both_ways(rig):
 
 def test_dialling(rig):
     rig.process.command(events.Dial(-1, "sip:bob@10.0.0.9", "v=0 ours", {"X-A": "b"}))
-    ((call, uri, told),) = rig.stack.dialled
-    assert (uri, told, rig.process.description(call, answering=False)) == ("sip:bob@10.0.0.9", {"X-A": "b"}, "v=0 ours")
+    ((call, order),) = rig.stack.dialled
+    assert order == Placement("sip:bob@10.0.0.9", {"X-A": "b"})
+    assert rig.process.description(call, answering=False) == "v=0 ours"
     rig.process.progressed(call, Progress(Phase.EARLY, 180, "Ringing", response(180)))
     rig.process.progressed(call, Progress(Phase.ACCEPTED, 200, "OK", response(200, body=SDP)))
     rig.process.progressed(call, Progress(Phase.CONFIRMED, 200, "OK"))
@@ -333,7 +340,7 @@ def test_dialling_nowhere(rig):
 
 def test_nobody_answers_in_time(rig):
     rig.process.command(events.Dial(-1, "sip:bob@10.0.0.9", "", timeout_s=30))
-    ((call, _, _),) = rig.stack.dialled
+    ((call, _),) = rig.stack.dialled
     rig.now += 29
     rig.process.each_second()
     assert call.done == []
@@ -429,3 +436,22 @@ def test_a_controller_that_is_gone_ends_the_process(rig):
     rig.channel.close()
     rig.process.run(rig.stack)
     assert rig.stack.stopped
+
+
+def test_registrations_are_sent_told_and_given_up_at_the_end(rig):
+    office = {"name": "office", "outbound": {"host": "192.0.2.1"}, "registration": {}}
+    rig = Rig({"trunks": [office]})
+    rig.process.each_second()
+    assert rig.stack.registered == [("office", True)]
+    rig.process.registered("office", 200, "OK", 300)
+    assert [told.state for told in rig.told(events.RegistrationChanged)] == ["trying", "registered"]
+    rig.process._farewell()
+    assert rig.stack.registered[-1] == ("office", False)
+
+
+def test_a_registration_that_the_stack_can_not_send(rig):
+    rig = Rig({"trunks": [{"name": "office", "outbound": {"host": "192.0.2.1"}, "registration": {}}]})
+    rig.stack.failing = True
+    rig.process.each_second()
+    assert [told.state for told in rig.told(events.RegistrationChanged)] == ["failed"]
+    assert rig.logs[-1]["event"] == "sip_not_registered"
