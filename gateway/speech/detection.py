@@ -116,6 +116,21 @@ class Choice:
         return found, highest
 
 
+def combined(spoken: str | None, guessed: Mapping[str, float], words: int) -> dict[str, float]:
+    """The evidence of one utterance. spoken: the language that the engine heard; guessed: from the words.
+
+    An engine tells its best guess and not how sure it is. Where the words agree both together are strong, where they
+    disagree neither is; of very few words only the voice can tell.
+    """
+    if spoken is None:
+        return dict(guessed)
+    heard = languages.base(spoken)
+    share = 0.4 if words >= FIRM_WORDS and guessed else 0.1
+    evidence = {code: p * share for code, p in guessed.items()}
+    evidence[heard] = min(1.0, evidence.get(heard, 0.0) + (1 - share) * (0.97 if words >= FIRM_WORDS else 0.8))
+    return evidence
+
+
 class TextDetector:
     """Guesses the language of a text among those of the table. Loads its model with the first text: half a second.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.speech.detection import STRONG_WORDS, Choice, TextDetector, count_words
+from gateway.speech.detection import STRONG_WORDS, Choice, TextDetector, combined, count_words
 from gateway.speech.languages import TABLE
 
 AMONG = ("en", "es", "de-DE")
@@ -65,6 +65,24 @@ def test_doubt_is_wiped_out_by_what_holds_and_starts_anew_for_a_third() -> None:
     assert choice.hear(strong("es"), 7) == "en"
     assert choice.hear(strong("de"), 7) == "en"
     assert choice.hear(strong("es"), 7) == "en"
+
+
+def test_voice_and_words_together() -> None:
+    agreed = combined("es-MX", {"es": 0.98, "pt": 0.02}, 6)
+    assert agreed["es"] > 0.95
+    disagreed = combined("gl", {"es": 0.98}, 6)
+    assert max(disagreed.values()) < 0.8
+    assert combined(None, {"es": 0.9}, 6) == {"es": 0.9}
+    assert combined("en", {}, 1)["en"] > 0.5
+
+
+@given(
+    st.sampled_from(["en", "es-MX"]),
+    st.dictionaries(st.sampled_from(["en", "es"]), st.floats(0, 0.5)),
+    st.integers(0, 9),
+)
+def test_together_they_are_still_probabilities(spoken: str, guessed: dict[str, float], words: int) -> None:
+    assert all(0 <= p <= 1 for p in combined(spoken, guessed, words).values())
 
 
 _EVIDENCE = st.dictionaries(st.sampled_from(["en", "es", "de", "fr"]), st.floats(0, 1))
