@@ -16,8 +16,17 @@ Mode = Literal["bidirectional_translation", "assistive_translation", "ai_agent",
 
 _LABEL: Final = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PORT: Final = "6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}"
-#: A name or an IPv4 address; nothing that two parsers would read in two ways.
-_WEB_URL: Final = rf"^https?://{_LABEL}(\.{_LABEL}){{0,10}}(:({_PORT}))?([/?#][!-~]{{0,1700}})?$"
+_HEX: Final = "[0-9A-Fa-f]{1,4}"
+_OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+#: RFC 4291 §2.2: whole, shortened at any one place, or with an IPv4 address behind ::ffff:.
+_IPV6: Final = "|".join(
+    [f"({_HEX}:){{7}}{_HEX}", f"({_HEX}:){{1,7}}:", f":((:{_HEX}){{1,7}}|:)", rf"::[Ff]{{4}}:{_OCTET}(\.{_OCTET}){{3}}"]
+    + [f"({_HEX}:){{1,{7 - n}}}(:{_HEX}){{1,{n}}}" for n in range(1, 7)]
+)
+#: A name, an IPv4 address or an IPv6 address in brackets; nothing that two parsers would read in two ways.
+_WEB_URL: Final = (
+    rf"^https?://({_LABEL}(\.{_LABEL}){{0,10}}|\[({_IPV6})\])(:({_PORT}))?([/?#][!-~]{{0,1700}})?$"
+)
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", examples=["en", "es-MX"])]
