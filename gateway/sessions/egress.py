@@ -30,6 +30,21 @@ async def resolve(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
+#: IPv6 networks in which an address stands for an IPv4 address: RFC 4291 §2.5.5.1 (deprecated), RFC 6052 §2.1,
+#: and RFC 3056 (6to4, four octets further up).
+_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _reached(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address leads to, else itself: ::ffff:10.0.0.1 is 10.0.0.1."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
 class Guard:
     """Judges addresses. allowed: networks of our own that webhooks may reach."""
 
@@ -38,13 +53,11 @@ class Guard:
 
     def admits(self, text: str) -> bool:
         """Whether a webhook may go to this address."""
-        address: Address = ipaddress.ip_address(text.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        if mapped is not None:  # ::ffff:10.0.0.1 is 10.0.0.1
-            address = mapped
+        address = _reached(ipaddress.ip_address(text.partition("%")[0]))
         if any(address.version == network.version and address in network for network in self._allowed):
             return True
-        return address.is_global and not address.is_multicast
+        elsewhere = address.is_multicast or address.is_reserved or getattr(address, "is_site_local", False)
+        return address.is_global and not elsewhere
 
     async def addresses(self, url: str, resolve: Resolve = resolve) -> list[str]:
         """The addresses to which a request for this URL may go. Raises PermissionError, OSError, ValueError."""

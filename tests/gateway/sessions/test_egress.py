@@ -15,14 +15,14 @@ from gateway.sessions.webhooks import Answer
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
      "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
-     "::ffff:10.0.0.1", "::ffff:127.0.0.1"],
+     "::ffff:10.0.0.1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::1", "fec0::1"],
 )  # fmt: skip
 def test_what_is_refused(address: str) -> None:
     assert not Guard().admits(address)
     assert Guard(["0.0.0.0/0", "::/0"]).admits(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
 def test_what_is_admitted(address: str) -> None:
     assert Guard().admits(address)
 
@@ -54,6 +54,10 @@ def test_a_check_refuses_what_is_certain_only() -> None:
         asyncio.run(Guard().check("https://x.example/", resolve=resolver("10.0.0.1")))
     with pytest.raises(PermissionError):
         asyncio.run(Guard().check("http://127.0.0.1:9/"))
+    for url in ("http://[::1]/", "http://[::ffff:127.0.0.1]:80/", "http://[fd00::1]/", "http://2130706433/"):
+        with pytest.raises(PermissionError):
+            asyncio.run(Guard().check(url))
+    asyncio.run(Guard(["::1/128"]).check("http://[::1]/"))
     asyncio.run(Guard().check("https://x.example/", resolve=resolver()))
 
 
@@ -72,12 +76,12 @@ class Server:
         writer.close()
 
 
-def post(answer: bytes, host: str = "hooks.example.com") -> tuple[Answer, list[bytes]]:
+def post(answer: bytes, host: str = "hooks.example.com", address: str = "127.0.0.1") -> tuple[Answer, list[bytes]]:
     async def scenario() -> tuple[Answer, list[bytes]]:
         server = Server(answer)
-        listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+        listening = await asyncio.start_server(server.handle, address, 0)
         port = listening.sockets[0].getsockname()[1]
-        sender = HttpPost(Guard(["127.0.0.0/8"]), resolver("127.0.0.1"))
+        sender = HttpPost(Guard(["127.0.0.0/8", "::1/128"]), resolver(address))
         made = await sender(f"http://{host}:{port}/hook?x=1", b"{}", {"A-Header": "1"})
         await sender.close()
         listening.close()
@@ -92,6 +96,12 @@ def test_the_request_goes_to_the_judged_address_under_its_name() -> None:
     assert request.startswith(b"POST /hook?x=1 HTTP/1.1\r\n")
     assert b"host: hooks.example.com:" in request.lower()
     assert b"a-header: 1" in request.lower()
+
+
+def test_an_ipv6_address_is_posted_to() -> None:
+    answer, (request,) = post(b"HTTP/1.1 204 No Content\r\n\r\n", "[::1]", "::1")
+    assert answer.good
+    assert b"host: [::1]:" in request.lower()
 
 
 def test_redirects_are_not_followed() -> None:

@@ -39,14 +39,18 @@ def test_numbers(number: str) -> None:
     assert valid(routing={"phone_number": number})
 
 
-@pytest.mark.parametrize("url", ["https://a.example/x?y=1", "http://127.0.0.1:65535", "http://a-b.c#x"])
+@pytest.mark.parametrize("url", [
+    "https://a.example/x?y=1", "http://127.0.0.1:65535", "http://a-b.c#x", "https://[::1]/", "http://[2001:db8::7]:8080",
+    "https://[::ffff:192.0.2.1]", "https://[1:2:3:4:5:6:7:8]?q", "http://[::]", "http://[fe80::]/",
+])  # fmt: skip
 def test_urls(url: str) -> None:
     assert valid(webhook_url=url)
 
 
 @pytest.mark.parametrize(
     "url",
-    ["", "ftp://a", "https://", "https://a b", "https://user@host/", "https://[::1]/", "https://a:0", "https://a:65536",
+    ["", "ftp://a", "https://", "https://a b", "https://user@host/", "https://[::1",
+     "https://[:1:]/", "https://[1::2::3]", "https://[fe80::1%25eth0]/", "https://a:0", "https://a:65536",
      "https://-a/", "https://a/\n", "https://a\\@b/", "javascript:x"],
 )  # fmt: skip
 def test_no_urls(url: str) -> None:
