@@ -11,6 +11,7 @@ import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from math import log
 from typing import Final, NamedTuple
 
@@ -40,7 +41,7 @@ sono una vorrei
 como com das dos ela ele em estou meu minha mas nao onde para pode porque posso qual quando quero sao seu tem uma
 """
 _AROUND: Final = frozenset(_AROUND_TEXT.split())
-_LITTLE: Final = 0.2
+_LITTLE: Final = 0.1
 #: Words of a question that are looked at.
 _LONGEST_QUERY: Final = 64
 
@@ -59,9 +60,14 @@ def words(text: str) -> Iterator[str]:
             yield run
 
 
+def about(question: str) -> bool:
+    """Whether a question has a word that asks for something: `hello` and `thank you` have none."""
+    return any(_worth(word) > _LITTLE for word in words(question))
+
+
 class Hit(NamedTuple):
-    """score: higher is better; only comparable within one search. coverage: share of the question's weight that
-    the passage has, 0 … 1."""
+    """score: higher is better; only comparable within one search. coverage: share of the question that the passage
+    has, 0 … 1."""
 
     score: float
     coverage: float
@@ -114,6 +120,10 @@ class Index:
                     del self._postings[word]
         self._vocabulary = None
 
+    def sample(self) -> str:
+        """Some of the text, for who wants to know its language."""
+        return " ".join(passage.text for passage, _ in islice(self._passages.values(), 12))
+
     def search(self, query: str, limit: int = 4) -> list[Hit]:
         """The best passages, the best one first."""
         asked = list(dict.fromkeys(words(query)))[:_LONGEST_QUERY]
@@ -122,22 +132,23 @@ class Index:
         average = self._length / len(self._passages)
         scores: defaultdict[int, float] = defaultdict(float)
         covered: defaultdict[int, float] = defaultdict(float)
-        weights = 0.0
+        total = 0.0
         for word in asked:
             # A word's best match in each passage; what is rare among all passages counts more.
             matches: dict[int, float] = {}
             for known, likeness in self._alike(word):
                 for number, count in self._postings[known].items():
                     matches[number] = max(matches.get(number, 0.0), count * likeness)
-            weight = log(1 + (len(self._passages) - len(matches) + 0.5) / (len(matches) + 0.5)) * _worth(word)
-            weights += weight
+            worth = _worth(word)
+            weight = log(1 + (len(self._passages) - len(matches) + 0.5) / (len(matches) + 0.5)) * worth
+            total += worth
             for number, count in matches.items():
                 length = self._passages[number][1]
                 dampened = count * (_K1 + 1) / (count + _K1 * (1 - _B + _B * length / average))
                 scores[number] += weight * dampened
-                covered[number] += weight * min(1.0, count)
+                covered[number] += worth * min(1.0, count)
         best = sorted(scores, key=lambda number: (-scores[number], number))[:limit]
-        return [Hit(scores[n], covered[n] / weights, self._passages[n][0]) for n in best]
+        return [Hit(scores[n], covered[n] / total, self._passages[n][0]) for n in best]
 
     def _alike(self, word: str) -> Iterator[tuple[str, float]]:
         """Known words that match this one, and how well."""

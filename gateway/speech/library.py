@@ -62,6 +62,11 @@ class Library:
     def passages(self) -> int:
         return len(self._index)
 
+    def sample(self) -> str:
+        """Some of the documents' text."""
+        with self._lock:
+            return self._index.sample()
+
     # ---- on the event loop -------------------------------------------------------------------------
 
     async def run(self) -> None:

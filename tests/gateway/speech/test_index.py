@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.speech.index import Index, words
+from gateway.speech.index import Index, about, words
 from gateway.speech.passages import Passage
 
 TEXTS = {
@@ -85,3 +85,11 @@ def test_history_leaves_no_trace(former: dict[str, list[str]], now: dict[str, li
             index.put(document, [Passage(document, "", text) for text in texts])
     assert changed.search(query) == fresh.search(query)
     assert all(0 <= hit.coverage <= 1.0001 for hit in fresh.search(query))
+
+
+def test_what_a_question_is_about(index: Index) -> None:
+    assert about("where is my order")
+    assert about("退款")
+    assert not about("hello, thank you")
+    assert not about("")
+    assert TEXTS["returns.md"][0] in index.sample()

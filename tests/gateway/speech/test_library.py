@@ -31,6 +31,7 @@ def test_markdown_below_the_folder_is_found(folder: Path) -> None:
     assert library.refresh() == 2
     assert library.refresh() == 0
     assert (library.documents, library.passages) == (2, 2)
+    assert "five days" in library.sample()
     assert sources(library, "refund") == ["returns.md"]
     assert sources(library, "when do you open") == ["shop/hours.markdown"]
 
