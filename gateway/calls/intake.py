@@ -22,7 +22,7 @@ from gateway.config import Config
 from gateway.ops.logs import Log
 from gateway.sip import events as sip
 from gateway.sip.negotiation import KEY_BYTES
-from gateway.trunks import Trunk
+from gateway.trunks import IMPLICIT, Trunk, named
 
 #: The sip process gives up a little later than the call itself, which knows better what to say.
 _MARGIN_S: Final = 5
@@ -56,8 +56,9 @@ class Intake:
         self._dialogs = 0
 
     def of_invite(self, event: sip.Invited, now: float) -> Runner:
-        errand = errand_of(event, self._config.routes)
-        media = self._media(event.source, None)
+        trunk = named(self._config.trunks, event.trunk) or IMPLICIT
+        errand = errand_of(event, self._config.routes, trunk)
+        media = self._media(event.source, trunk)
         return Runner(self._exchange, IncomingCall(media, event.sdp, self._limits(), now), errand, self._log)
 
     def of_order(self, order: Order, now: float) -> Runner:
@@ -82,7 +83,7 @@ class Intake:
             from_uri=order.from_uri,
             sip_call_id=sip_call_id,
         )
-        errand = Errand(self._dialogs, identity, routing.Existing(order.session_id), order.speaker, dial)
+        errand = Errand(self._dialogs, identity, routing.Existing(order.session_id), order.speaker, dial, trunk=order.trunk)
         call = OutgoingCall(self._media(order.source, order.trunk), self._limits(), order.ring_s, now)
         return Runner(self._exchange, call, errand, self._log)
 
@@ -90,10 +91,10 @@ class Intake:
         config = self._config
         return Limits(config.stream.ready_timeout_s, config.media.no_rtp_timeout_s, config.sip.retry_after_s)
 
-    def _media(self, source: str, trunk: Trunk | None) -> LegMedia:
+    def _media(self, source: str, trunk: Trunk) -> LegMedia:
         sip_wide = self._config.sip
-        codecs = (trunk and trunk.codecs) or sip_wide.codecs
-        srtp = (trunk and trunk.srtp) or sip_wide.srtp
+        codecs = trunk.codecs or sip_wide.codecs
+        srtp = trunk.srtp or sip_wide.srtp
         key = b"" if srtp == "disabled" else os.urandom(KEY_BYTES)
         number = self._random.randrange(1, 1 << 62)
         return LegMedia(self._advertise.towards(source), codecs, number, srtp=srtp, key=key)

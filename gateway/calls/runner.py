@@ -20,6 +20,7 @@ from gateway.calls.call import Call, State
 from gateway.calls.diagnosis import Diagnosis
 from gateway.calls.directory import SessionInfo
 from gateway.calls.dtmf import read_info
+from gateway.calls.passing import passed
 from gateway.calls.session import LiveSession
 from gateway.channel import PeerGone
 from gateway.config import Route
@@ -29,6 +30,7 @@ from gateway.ops.metrics import Metrics
 from gateway.sip import events as sip
 from gateway.stream import messages
 from gateway.stream.connection import Over
+from gateway.trunks import IMPLICIT, Trunk
 from rtp import control
 from rtp.engine import Engine, EngineRefused, Leg
 
@@ -56,7 +58,7 @@ class Errand(NamedTuple):
     """What an INVITE asks for. choice: of the session; None: there is none, and the call is refused at once.
 
     speaker: what the leg wants to be called; None: by order of arrival. dial: where to, of a call of ours; its SDP
-    is added when there is one. progress: who ordered it.
+    is added when there is one. progress: who ordered it. trunk: on whose terms; headers: those that it passes on.
     """
 
     dialog: int
@@ -65,11 +67,13 @@ class Errand(NamedTuple):
     speaker: str | None
     dial: sip.Dial | None = None
     progress: Callable[[do.Progress], None] = lambda progress: None
+    trunk: Trunk = IMPLICIT
+    headers: dict[str, str] = {}
 
 
-def errand_of(event: sip.Invited, routes: Sequence[Route]) -> Errand:
+def errand_of(event: sip.Invited, routes: Sequence[Route], trunk: Trunk = IMPLICIT) -> Errand:
     """Read an INVITE by the rules of `routing.py`."""
-    choice = routing.choose(event, routes)
+    choice = routing.choose(event, routes, trunk)
     identity = record.Identity(
         call_id=f"call_{secrets.token_hex(13)}",
         sip_call_id=event.sip_call_id,
@@ -80,7 +84,8 @@ def errand_of(event: sip.Invited, routes: Sequence[Route]) -> Errand:
         transport=event.transport,
         route=choice.route if isinstance(choice, routing.Create) else "",
     )
-    return Errand(event.dialog, identity, choice, routing.speaker(event, routes))
+    speaker = routing.speaker(event, routes, trunk)
+    return Errand(event.dialog, identity, choice, speaker, trunk=trunk, headers=passed(event.headers, trunk))
 
 
 class Runner:
@@ -105,6 +110,7 @@ class Runner:
         self._session: LiveSession | None = None
         self._speaker: str | None = None
         self._accepted = False
+        self._farewell: dict[str, str] = {}  # headers of the message that ended it
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: asyncio.Task[None] | None = None
         self._unwanted = False  # the leg
@@ -137,7 +143,12 @@ class Runner:
     def joined(self, speaker: str) -> messages.CallJoined:
         """What the session is told when the call has been answered."""
         who = self.identity
-        return messages.CallJoined(speaker, who.call_id, None, who.sip_call_id or None, who.direction)
+        headers = self._errand.headers or None
+        return messages.CallJoined(speaker, who.call_id, None, who.sip_call_id or None, who.direction, headers)
+
+    def left(self, speaker: str, reason: str) -> messages.CallLeft:
+        """What it is told when the call has ended."""
+        return messages.CallLeft(speaker, self.call_id, reason, self._farewell or None)
 
     def begin(self, refusal: GatewayError | None) -> None:
         self._perform(self.call.begin(refusal))
@@ -165,6 +176,7 @@ class Runner:
             case sip.Answered(code=code, sdp=sdp) if code < 300:
                 self.feed(inputs.Answered(sdp))
             case sip.Ended(cause=cause, code=code, reason=reason):
+                self._farewell = passed(event.headers, self._errand.trunk)
                 self.feed(inputs.PeerGone(cause, code, reason))
             case sip.InfoReceived(content_type=content_type, body=body):
                 if press := read_info(content_type, body):
@@ -306,7 +318,8 @@ class Runner:
     def _configure(self, action: do.Configure) -> None:
         if self.leg is None:
             return
-        command = sdp_media.configure(self.leg, action.settled, self._exchange.symmetric, self.call_id)
+        symmetric = self._errand.trunk.symmetric or self._exchange.symmetric
+        command = sdp_media.configure(self.leg, action.settled, symmetric, self.call_id)
         try:
             self._exchange.engine.configure(command)
         except (EngineRefused, PeerGone):

@@ -39,6 +39,7 @@ class Participant(Protocol):
     call_id: str
 
     def joined(self, speaker: str) -> messages.CallJoined: ...
+    def left(self, speaker: str, reason: str) -> messages.CallLeft: ...
     def stream_ready(self, speaker: str) -> None: ...
     def stream_over(self, over: Over) -> None: ...
     def send_digits(self, digits: str) -> None: ...
@@ -165,7 +166,7 @@ class LiveSession:
         self.detach(speaker)
         del self._members[speaker]
         if member.joined:
-            self.client.send(messages.CallLeft(speaker, member.call.call_id, reason))
+            self.client.send(member.call.left(speaker, reason))
             self._mix()
         if self._members:
             self.client.speakers(len(self._members))

@@ -78,12 +78,16 @@ class Answered(Event, frozen=True):
 
 
 class Ended(Event, frozen=True):
-    """The dialog is over, whoever ended it. cause: cancelled, bye, rejected, failed, local, timeout."""
+    """The dialog is over, whoever ended it. cause: cancelled, bye, rejected, failed, local, timeout.
+
+    headers: the X- headers and the Reason of the message that ended it, names in lower case.
+    """
 
     dialog: int
     cause: str
     code: int = 0
     reason: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class InfoReceived(Event, frozen=True):

@@ -236,6 +236,15 @@ def value_of(raw: str, name: str) -> str:
         return ""
 
 
+def besides(raw: str) -> dict[str, str]:
+    """What a message says beside the standard: its X- headers and its Reason (RFC 3326)."""
+    try:
+        told = split(printable(raw)).told() if raw else {}
+    except Refused:
+        return {}
+    return {name: value for name, value in told.items() if name.startswith("x-") or name == "reason"}
+
+
 def _from_multipart(content_type: str, body: str) -> str | None:
     """RFC 2046 §5.1: the first part that is SDP."""
     found = _BOUNDARY.search(content_type)

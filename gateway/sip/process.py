@@ -182,7 +182,8 @@ class Process:
                 self._count("ended")
                 if cause == "cancelled":
                     self._count("cancelled")
-                self._send(events.Ended(dialog.id, cause, progress.code, progress.reason))
+                words = headers.besides(progress.raw)
+                self._send(events.Ended(dialog.id, cause, progress.code, progress.reason, words))
         elif dialog.state is State.DIALLING:
             dialog.sip_call_id = dialog.sip_call_id or headers.value_of(progress.raw, "call-id")
             if progress.phase is Phase.CONFIRMED:

@@ -69,19 +69,23 @@ class SpeechStopped(Struct, tag="speech.stopped"):
 
 
 class CallJoined(Struct, tag="call.joined", omit_defaults=True):
-    """direction: inbound or outbound."""
+    """direction: inbound or outbound. headers: X- headers of the INVITE that its trunk passes on."""
 
     speaker: str
     call_id: str
     reason: str | None = None
     sip_call_id: str | None = None
     direction: str | None = None
+    headers: dict[str, str] | None = None
 
 
 class CallLeft(Struct, tag="call.left", omit_defaults=True):
+    """headers: those of the peer's last message that its trunk passes on, like Reason."""
+
     speaker: str
     call_id: str
     reason: str | None = None
+    headers: dict[str, str] | None = None
 
 
 class CallHeld(Struct, tag="call.held", omit_defaults=True):

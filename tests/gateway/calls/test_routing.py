@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls.routing import MAX_HEADERS, MAX_METADATA, Create, Existing, choose, place, speaker
+from gateway.calls.passing import MAX_HEADERS
+from gateway.calls.routing import MAX_METADATA, Create, Existing, choose, mismatch, place, speaker
 from gateway.config import Route
 from gateway.sessions.schema import SessionCreate
 from gateway.sip.events import Invited
+from gateway.trunks import Trunk
 
 SALES = Route(name="sales", user="47[0-9]{2}", mode="bidirectional_translation", source_language="en", speaker="agent")
 REST = Route(name="rest", user="[0-9]+", mode="help_chat_voice", metadata={"queue": "rest"})
@@ -64,7 +66,49 @@ def test_metadata_headers_are_merged_and_bounded() -> None:
     assert len(metadata) == MAX_METADATA
     assert metadata["queue"] == "rest"
     assert {len(value) for key, value in metadata.items() if key != "queue"} == {500}
+    assert choice.body["routing"]["sip"]["headers"] == {}
+
+
+def test_headers_reach_the_session_as_the_trunk_lets_them() -> None:
+    headers = {f"x-{number}": "v" for number in range(30)} | {"x-session-speaker": "agent", "reason": "SIP"}
+    choice = choose(invited("48", headers=headers), [REST])
+    assert isinstance(choice, Create)
     assert len(choice.body["routing"]["sip"]["headers"]) == MAX_HEADERS
+    assert {name[:3] for name in choice.body["routing"]["sip"]["headers"]} <= {f"x-{number}" for number in range(10)}
+    narrow = Trunk(name="pbx", allow=("::1",), pass_headers=("X-7",))
+    choice = choose(invited("48", headers=headers), [REST], narrow)
+    assert isinstance(choice, Create)
+    assert choice.body["routing"]["sip"]["headers"] == {"x-7": "v"}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "why"),
+    [
+        ({"user": "48"}, None),
+        ({"user": "4"}, "user '48' is not '4'"),
+        ({"from_uri": "sip:anna@.*"}, None),
+        ({"from_uri": "sip:berta@.*"}, "from_uri 'sip:anna@pbx.example:5080' is not 'sip:berta@.*'"),
+        ({"trunk": "pbx|other"}, None),
+        ({"trunk": "pb"}, "trunk 'pbx' is not 'pb'"),
+        ({"headers": {"X-Queue": "sales|service"}}, None),
+        ({"headers": {"X-Queue": "sale"}}, "header X-Queue 'sales' is not 'sale'"),
+        ({"headers": {"X-Other": ".*"}}, "there is no header X-Other"),
+        ({"user": "4[0-9]", "from_uri": ".*", "trunk": "p.*", "headers": {"x-queue": "s.*"}}, None),
+    ],
+)
+def test_every_condition_of_a_route_must_hold(conditions: dict[str, Any], why: str | None) -> None:
+    route = Route.model_validate({"name": "r", "mode": "ai_agent"} | conditions)
+    invite = invited("48", trunk="pbx", headers={"x-queue": "sales"})
+    assert mismatch(invite, route) == why
+    assert (choose(invite, [route]) is None) == (why is not None)
+
+
+def test_the_trunk_says_who_speaks_when_nobody_else_does() -> None:
+    trunk = Trunk(name="pbx", allow=("::1",), speaker="caller")
+    assert speaker(invited(), [REST], trunk) == "caller"
+    assert speaker(invited(headers={"x-session-speaker": "boss"}), [REST], trunk) == "boss"
+    assert speaker(invited("4711"), [SALES], trunk) == "agent"
+    assert speaker(invited("48"), [REST], trunk) == "caller"
 
 
 names = st.from_regex(r"[xX]?-?[a-z0-9_-]{0,40}", fullmatch=True) | st.text(max_size=20)

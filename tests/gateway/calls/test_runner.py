@@ -38,6 +38,38 @@ def test_an_invite_is_an_errand() -> None:
     assert errand_of(invited("48"), []).choice is None
 
 
+def test_a_call_goes_by_its_trunk(tmp_path: Path) -> None:
+    trunk = {
+        "name": "pbx",
+        "allow": ["10.0.0.1"],
+        "codecs": ["PCMA"],
+        "symmetric": "off",
+        "pass_headers": ["X-*", "Reason"],
+    }
+    terms = {"speaker": "caller", "srtp": "mandatory"}
+
+    async def main() -> None:
+        async with controller_rig(
+            tmp_path, {"trunks": [trunk, trunk | terms | {"name": "sealed", "allow": ["10.0.0.2"]}]}
+        ) as rig:
+            headers = {"x-queue": "sales", "x-session-speaker": "Boss", "via": "none"}
+            dialog = await rig.answered(trunk="pbx", headers=headers)
+            assert "RTP/AVP 8 101" in rig.sip.of(sip.Accept, dialog)[0].sdp
+            await until(lambda: rig.rtp.of(control.ConfigureLeg))
+            assert rig.rtp.of(control.ConfigureLeg)[0].symmetric == "off"
+            await until(lambda: rig.peer().of("call.joined"))
+            assert [(m["speaker"], m["headers"]) for m in rig.peer().of("call.joined")] == [
+                ("boss", {"x-queue": "sales"})
+            ]
+            ended = sip.Ended(dialog, "bye", 200, "", {"reason": "Q.850;cause=31", "x-a": "b"})
+            rig.sip.channel.send(ended)
+            await until(lambda: rig.peer().of("call.left"))
+            assert rig.peer().of("call.left")[0]["headers"] == {"reason": "Q.850;cause=31", "x-a": "b"}
+            assert (await rig.refused(trunk="sealed")).code == 488  # the offer has no keys
+
+    asyncio.run(main())
+
+
 def test_a_leg_that_opens_after_the_end_is_freed(tmp_path: Path) -> None:
     async def story(rig: ControllerRig) -> None:
         rig.rtp.holds_back = True

@@ -66,6 +66,9 @@ class FakeCall:
     def joined(self, speaker: str) -> messages.CallJoined:
         return messages.CallJoined(speaker, self.call_id)
 
+    def left(self, speaker: str, reason: str) -> messages.CallLeft:
+        return messages.CallLeft(speaker, self.call_id, reason)
+
     def stream_ready(self, speaker: str) -> None:
         self.heard.append(("ready", speaker))
 
