@@ -2,7 +2,7 @@
 
 Secrets are never in arguments or the environment, where other users and crash reports see them. Everybody
 gets the configuration as it was checked at the start, whatever has become of the file since; a process gets
-no secret that it has no use for: the one that parses what strangers send gets none at all.
+no secret that it has no use for: the one that parses what strangers send gets those of its trunks alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import SecretStr
 
 from gateway.config import Config, Sessions
+from gateway.speech.settings import Speech
 
 #: Processes that talk to the session service or are it.
 TRUSTED: Final = ("controller", "sessions")
@@ -34,18 +35,26 @@ class Start(NamedTuple):
 
 def write(start: Start, role: str) -> int:
     """A file descriptor to hand to the process of this role."""
-    config, key = start
-    if role not in TRUSTED:
-        config, key = (
-            config.model_copy(update={"sessions": Sessions(bind="127.0.0.1:0", stream_bind="127.0.0.1:0")}),
-            "",
-        )
+    config, key = for_role(start.config, role), start.internal_key if role in TRUSTED else ""
     fd = os.memfd_create("glotgate-start", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     data = json.dumps({"config": _plain(config.model_dump()), "internal_key": key}).encode()
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
+
+
+def for_role(config: Config, role: str) -> Config:
+    """What a process of this role is to know of a configuration."""
+    if role in TRUSTED:
+        return config
+    blank: dict[str, Any] = {
+        "sessions": Sessions(bind="127.0.0.1:0", stream_bind="127.0.0.1:0"),
+        "speech": Speech(),
+    }
+    if role != "sip":
+        blank["trunks"] = ()
+    return config.model_copy(update=blank)
 
 
 def read(fd: int) -> Start:
