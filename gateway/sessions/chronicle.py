@@ -56,6 +56,23 @@ def spoken(connection: Connection, teller: Teller, session_id: str, turn: Turn, 
     return _emit(connection, teller, session_id, "transcript.segment", data, now)
 
 
+def settled(
+    connection: Connection,
+    teller: Teller,
+    session_id: str,
+    segment_id: str,
+    translation: tuple[str, str] | None,
+    metadata: dict[str, Any],
+    now: float,
+) -> bool:
+    """What became of a turn. Told once more only when it was interrupted: then its words are others."""
+    turn = transcripts.amend(connection, session_id, segment_id, translation, metadata)
+    if turn is None or not metadata.get("interrupted"):
+        return False
+    data = {"object": "transcript.segment", "session_id": session_id, **transcripts.turn_view(turn)}
+    return _emit(connection, teller, session_id, "transcript.segment", data, now)
+
+
 def finalized(
     connection: Connection,
     teller: Teller,

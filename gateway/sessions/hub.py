@@ -191,6 +191,13 @@ class Hub:
         self._tell(self.journal.write(chronicle.spoken, self.teller, live.id, turn, now))
         self.studio.note(live.id, "utterance", speaker=turn.speaker, text=turn.text)
 
+    def settled(
+        self, live: LiveSession, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]
+    ) -> None:
+        now = self.clock()
+        job = self.journal.write(chronicle.settled, self.teller, live.id, segment_id, translation, metadata, now)
+        self._tell(job)
+
     def noted(self, live: LiveSession, message: msgspec.Struct) -> None:
         kind = _TIMELINE.get(type(message))
         if kind is not None:

@@ -28,6 +28,8 @@ MAX_SPEAKERS: Final = 16
 CHUNK: Final = 400 * OCTETS_PER_MS
 #: Bad messages of one stream after which it is closed.
 MAX_FAULTS: Final = 100
+#: Turns that may wait to be settled.
+OPEN_FINALS: Final = 256
 _LARGEST: Final = 2**53
 
 _decoder: Final = msgspec.json.Decoder(m.ClientMessage)
@@ -70,6 +72,11 @@ class Observer(Protocol):
     def spoken(self, live: LiveSession, turn: Turn) -> None:
         """A finished turn; when it was is the observer's to say."""
 
+    def settled(
+        self, live: LiveSession, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]
+    ) -> None:
+        """What became of a turn that was spoken, see `Sink.settled`."""
+
     def processing(self, live: LiveSession, running: bool) -> None:
         """The session's own agent begins or ends to work on an answer."""
 
@@ -99,6 +106,7 @@ class LiveSession:
         self._transcribe = record.options["transcription"]
         self._observer = observer
         self._sequence = 0
+        self._finals: dict[str, m.TranscriptFinal] = {}  # told, and not settled
         self._interpreter = interpreter(self)
 
     # ---- streams -----------------------------------------------------------------------------------
@@ -231,9 +239,21 @@ class LiveSession:
         turn = Turn(segment_id, speaker, language, text, confidence, start_ms, end_ms, 0.0, metadata=metadata)
         if translation is not None:
             turn.translation_language, turn.translation_text = translation
+        self._finals[segment_id] = message
+        if len(self._finals) > OPEN_FINALS:
+            del self._finals[next(iter(self._finals))]
         self.record.word_count += words(text)
         self._observer.spoken(self, turn)
         self._broadcast(message)
+
+    def settled(self, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]) -> None:
+        message = self._finals.pop(segment_id, None)
+        if message is None:
+            return
+        self._observer.settled(self, segment_id, translation, metadata)
+        if metadata.get("interrupted") and translation is not None:
+            message.translation = m.Translation(*translation)
+            self._broadcast(message)
 
     def processing(self, running: bool) -> None:
         self._observer.processing(self, running)

@@ -63,6 +63,23 @@ def add(connection: Connection, session_id: str, turn: Turn) -> Turn:
     return numbered
 
 
+def amend(
+    connection: Connection,
+    session_id: str,
+    segment_id: str,
+    translation: tuple[str, str] | None,
+    metadata: dict[str, Any],
+) -> Turn | None:
+    """What became of a turn that is stored. Returns it as it is now; None: there is no such turn."""
+    where = (transcript_turns.c.session_id == session_id, transcript_turns.c.segment_id == segment_id)
+    values: dict[str, Any] = {"metadata": msgspec.json.encode(metadata).decode()}
+    if translation is not None:
+        values["translation_language"], values["translation_text"] = translation
+    connection.execute(update(transcript_turns).where(*where).values(**values))
+    row = connection.execute(select(*_COLUMNS).where(*where)).first()
+    return None if row is None else msgspec.structs.replace(Turn(**row._mapping), metadata=metadata)
+
+
 def load(connection: Connection, session_id: str) -> list[Turn]:
     query = select(*_COLUMNS).where(transcript_turns.c.session_id == session_id)
     rows = connection.execute(query.order_by(transcript_turns.c.sequence))

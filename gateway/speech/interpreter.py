@@ -44,6 +44,9 @@ class Sink(Protocol):
     ) -> None:
         """A finished turn. translation: (language, text). metadata: what else the transcript is to say of it."""
 
+    def settled(self, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]) -> None:
+        """What became of a turn that `final` has told: what was heard of its translation, and when."""
+
     def processing(self, running: bool) -> None:
         """The agent begins, or ends, to work on an answer: what `ai_agent_seconds` counts."""
 
