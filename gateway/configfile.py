@@ -53,6 +53,8 @@ _REASONS: Final = {
     "literal_error": "must be {expected}",
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping of keys to values",
+    "union_tag_not_found": "must say its {discriminator}",
+    "union_tag_invalid": "its {discriminator} must be one of {expected_tags}",
     "model_type": "must be a mapping of keys to values",
     "model_attributes_type": "must be a mapping of keys to values",
 }
@@ -209,10 +211,11 @@ class _Reader:
 
     def _known(self, location: tuple[str | int, ...], missing: bool) -> KeyPath:
         """Without the names that pydantic gives to the alternatives of a union."""
-        path: KeyPath = location
-        while path not in self._lines and path:
-            path = path[:-1]
-        return location[: len(path) + 1] if missing else path
+        path: KeyPath = ()
+        for part in location:
+            if (*path, part) in self._lines:
+                path = (*path, part)
+        return (*path, location[-1]) if missing else path
 
     def _reason(self, error: ErrorDetails, path: KeyPath) -> str:
         if error["type"] == "extra_forbidden":

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gateway.section import KeyFault, KeyFaults, Section
+from gateway.speech.engine_settings import OpenAiEngine
 
 #: The engine that is always there, under this name.
 OFFLINE: Final = "offline"
@@ -25,7 +26,7 @@ class OfflineEngine(Section):
 
 
 #: Every engine that there is, told apart by its `kind`.
-EngineSection = OfflineEngine
+EngineSection = Annotated[OfflineEngine | OpenAiEngine, Field(discriminator="kind")]
 
 
 class Endpointing(Section):
@@ -58,7 +59,10 @@ class Speech(Section):
     @field_validator("engines", mode="before")
     @classmethod
     def _with_offline(cls, value: Any) -> Any:
-        return {OFFLINE: OfflineEngine(), **value} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        given = value.get(OFFLINE, {})
+        return {**value, OFFLINE: {"kind": OFFLINE, **given} if isinstance(given, dict) else given}
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -268,3 +268,25 @@ def test_any_yaml_is_a_configuration_or_a_list_of_problems(tree: dict[str, objec
 @given(st.text())
 def test_any_text_is_a_configuration_or_a_list_of_problems(text: str) -> None:
     assert _outcome(text)
+
+
+def test_an_entry_of_a_kind_is_blamed_by_its_keys_and_by_its_kind() -> None:
+    text = """
+speech:
+  engines:
+    hosted:
+      kind: openai
+      recognition: {modl: whisper-1}
+    third: {kind: nope}
+    fourth: {}
+    offline: {max_speakers: 0}
+"""
+    with pytest.raises(ConfigError) as told:
+        parse(text, "f", {})
+    assert [(problem.line, problem.path) for problem in told.value.problems] == [
+        (6, "speech.engines.hosted.recognition.model"),
+        (6, "speech.engines.hosted.recognition.modl"),
+        (7, "speech.engines.third"),
+        (8, "speech.engines.fourth"),
+        (9, "speech.engines.offline.max_speakers"),
+    ]

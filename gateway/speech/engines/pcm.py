@@ -76,7 +76,8 @@ class Wav:
         samples = np.frombuffer(octets, "<i2", whole // 2)
         if self._channels == 1:
             return samples.astype(np.int16)
-        return samples.reshape(-1, self._channels).mean(axis=1).astype(np.int16)
+        mixed: npt.NDArray[np.int16] = samples.reshape(-1, self._channels).mean(axis=1).astype(np.int16)
+        return mixed
 
     def _header(self) -> int | None:
         """Where the samples begin; None while that is not known."""

@@ -3,7 +3,7 @@
 Owns what is sent when, and what is settled of it. Theory: at each pause all that is not settled is heard at once,
 while the endpointing still waits whether the turn goes on. When it does not, the answer is there or on its way: the
 wait costs nothing. When it does, what was heard is settled if it reads like a finished sentence; else it is heard again
-together with what follows, for half a sentence is easily misheard. Each turn has one request under way. Knows no engine.
+together with what follows, for half a sentence is easily misheard. A turn has one request under way. Knows no engine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Hear(Protocol):
     Raises EngineFault."""
 
     def __call__(
-        self, mulaw: bytes, language: str | None, before: str, guess: Callable[[str], None]
+        self, mulaw: bytes, language: str | None, before: str, guess: Callable[[str], None], /
     ) -> Awaitable[Heard]: ...
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from gateway.section import Section
+from gateway.speech.engine_settings import OpenAiEngine
 from gateway.speech.settings import OfflineEngine, Speech
 from gateway.speech.stages import (
     Engine,
@@ -32,6 +33,7 @@ _log = structlog.get_logger(__name__)
 #: By the section's class: module and function that build the engine, `build(name, section) -> Engine`.
 BUILDERS: Final[dict[type[Section], str]] = {
     OfflineEngine: "gateway.speech.engines.offline:build",
+    OpenAiEngine: "gateway.speech.engines.openai:build",
 }
 
 
@@ -91,9 +93,7 @@ class Engines:
 
     def thinkers(self, language: str | None = None) -> list[Thinker]:
         all_of_them = (engine.thinker for engine in self._of(Stage.THINKING))
-        return [
-            one for one in all_of_them if one is not None and (language is None or serves(one.languages, language))
-        ]
+        return [one for one in all_of_them if one is not None and (language is None or serves(one.languages, language))]
 
     # ---- and the first of them -----------------------------------------------------------------------
 
