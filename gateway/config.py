@@ -197,7 +197,7 @@ class Sessions(Section):
     node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "main"
     database: Annotated[str, AfterValidator(_database)] = "sqlite:////var/lib/glotgate/sessions.db"
     data_dir: Path = Path("/var/lib/glotgate")
-    interpreter: Literal["loopback"] = "loopback"
+    interpreter: Literal["pipeline", "loopback"] = "pipeline"
     on_last_leg: Literal["end", "keep"] = "end"
     reconnect_window_s: Annotated[int, Field(ge=1, le=3600)] = 300
     inactive_timeout_s: Annotated[int, Field(ge=10, le=86400)] = 1800

@@ -39,6 +39,26 @@ _RATIO: Final = (0.0001, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 _MOS: Final = (1.0, 2.0, 2.6, 3.1, 3.4, 3.6, 3.8, 4.0, 4.1, 4.2, 4.3, 4.4)
 _R: Final = (30, 50, 60, 65, 70, 75, 80, 85, 88, 90, 92, 94)
 
+#: From the end of speech to the first audio of its translation, as people wait for it.
+_SPEECH_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0, 5.0, 8.0)
+_MOMENTS = {
+    "final": "its text is known",
+    "translated": "its first clause is translated",
+    "first_audio": "the translation's first audio leaves for the leg",
+    "heard": "the first audio is played on the leg",
+}
+_SPEECH_EVENTS = (
+    "turn",
+    "interrupted",
+    "failed_recognition",
+    "failed_translation",
+    "failed_synthesis",
+    "failed_thinking",
+    "dropped_turn",
+    "dropped_clause",
+    "dropped_stale",
+)
+
 
 class Metrics(Table):
     """The controller's table: its own metrics and those that it absorbs from sip and rtp."""
@@ -173,6 +193,24 @@ class Metrics(Table):
         self.realtime_notes = gauge(
             "realtime_notes", "Things that the host did not permit the loop; the log names them."
         )
+
+
+class SpeechMetrics(Table):
+    """What interpreters count: `pipeline.Measures`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        moments = {name: f"From the end of speech to: {text}." for name, text in _MOMENTS.items()}
+        self._times = {
+            name: self._histogram(f"speech_{name}_seconds", text, _SPEECH_S) for name, text in moments.items()
+        }
+        self._events = self._counters("speech_events", "Turns, and what became of them.", event=_SPEECH_EVENTS)
+
+    def timed(self, moment: str, seconds: float) -> None:
+        self._times[moment].observe(seconds)
+
+    def counted(self, event: str) -> None:
+        self._events[event].inc()
 
 
 class SessionsMetrics(Table):

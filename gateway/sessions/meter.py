@@ -14,13 +14,13 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.ops.metrics import SessionsMetrics
+from gateway.ops.metrics import SessionsMetrics, SpeechMetrics
 
 PATH: Final = "/internal/metrics"
 
 
 class Meter:
-    """The layer. gauges: (sessions not ended, streams open); events: what streams counted, as totals."""
+    """The layer. gauges: (sessions not ended, streams open); events: what streams counted, as totals. speech: the interpreters'."""
 
     def __init__(
         self,
@@ -28,11 +28,13 @@ class Meter:
         internal_key: str,
         gauges: Callable[[], tuple[int, int]],
         events: Callable[[], Mapping[str, int]],
+        speech: SpeechMetrics,
     ) -> None:
         self._app = app
         self._authorization = f"Bearer {internal_key}".encode()
         self._gauges, self._events = gauges, events
         self._metrics = SessionsMetrics()
+        self._speech = speech
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,4 +71,4 @@ class Meter:
         self._metrics.stream_events.absorb(self._events())
         headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": self._metrics.exposition()})
+        await send({"type": "http.response.body", "body": self._metrics.exposition() + self._speech.exposition()})

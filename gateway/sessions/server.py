@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 
 from gateway.config import Config
+from gateway.ops.metrics import SpeechMetrics
 from gateway.section import split_host_port
 from gateway.sessions import deliveries, keys, nodes, recordings, store
 from gateway.sessions.api import create_app
@@ -33,8 +34,11 @@ from gateway.sessions.store import Session
 from gateway.sessions.stream import StreamServer
 from gateway.sessions.studio import Studio
 from gateway.sessions.webhooks import Dispatcher
+from gateway.speech.engines.registry import Engines
 from gateway.speech.interpreter import Interpreter, Sink
+from gateway.speech.interpreters import Interpreters
 from gateway.speech.loopback import Loopback
+from gateway.speech.terms import Terms
 
 _log = structlog.get_logger(__name__)
 
@@ -51,8 +55,11 @@ class _Uvicorn(uvicorn.Server):
         yield  # signals are ours
 
 
-def _interpreter(_session: Session, sink: Sink) -> Interpreter:
-    return Loopback(sink)
+def terms_of(session: Session) -> Terms:
+    """What a session asks of its interpreter."""
+    options = session.options
+    languages = {party["type"]: party["language"] for party in options["participants"]}
+    return Terms(session.mode, session.source_language, session.target_language, languages, options)
 
 
 def stream_base(config: Config, host: str, port: int) -> str:
@@ -88,7 +95,16 @@ async def serve(
     dispatcher = Dispatcher(database, post, clock, secret=default_secret)
     teller = Teller(config.sessions.node, webhooks.url)
     studio = Studio(config.sessions.data_dir, clock)
-    hub = Hub(database, teller, limits, _interpreter, studio, clock, dispatcher.wake)
+    speech = SpeechMetrics()
+    interpreters: Interpreters | None = None
+    if config.sessions.interpreter == "pipeline":
+        interpreters = Interpreters(config.speech, Engines.of(config.speech), clock, speech)
+        await interpreters.start()
+
+    def interpreter(session: Session, sink: Sink) -> Interpreter:
+        return Loopback(sink) if interpreters is None else interpreters.make(terms_of(session), sink)
+
+    hub = Hub(database, teller, limits, interpreter, studio, clock, dispatcher.wake)
     journal = asyncio.create_task(hub.journal.run(), name="journal")
     resumed = await hub.resume()
 
@@ -98,8 +114,10 @@ async def serve(
     members = Membership(hub, base)
     await members.step()
     service = Service(hub, members, guard, token_secret=secret, internal_key=internal_key)
+    if interpreters is not None:
+        service.admits = interpreters.check
     app = create_app(service, config.sessions.data_dir, ready=lambda: not stop.is_set())
-    meter = Meter(app, internal_key, lambda: (len(hub.sessions), len(streams.streams)), lambda: streams.counts)
+    meter = Meter(app, internal_key, lambda: (len(hub.sessions), len(streams.streams)), lambda: streams.counts, speech)
     rest = _Uvicorn(
         uvicorn.Config(
             meter, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=75
@@ -137,6 +155,8 @@ async def serve(
     await hub.close()
     await streams.close()
     await asyncio.wait([journal])
+    if interpreters is not None:
+        await interpreters.close()
     await dispatcher.close(patience_s=5.0)
     await post.close()
     database.call(nodes.leave, config.sessions.node)

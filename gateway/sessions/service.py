@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,7 @@ from gateway.sessions.principals import Principals
 from gateway.sessions.ratelimit import Allowance, RateLimiter
 from gateway.sessions.schema import Recording, SessionCreate, Transcription
 from gateway.sessions.store import Principal, Session, Stored
+from gateway.speech.terms import Terms
 
 _encode: Final = msgspec.json.Encoder().encode
 #: Quarter seconds that another node has to end a session of its own.
@@ -66,6 +68,8 @@ class Service:
         self._principals = Principals(hub.database)
         self._limiter = RateLimiter()
         self._running = Running()
+        #: Whether somebody could interpret a session. Raises PeerFault.
+        self.admits: Callable[[Terms], None] = lambda terms: None
 
     # ---- who asks ----------------------------------------------------------------------------------
 
@@ -90,6 +94,8 @@ class Service:
         """POST /v1/sessions. Session, credit and idempotent answer are one transaction."""
         if asked.webhook_url is not None:
             await self._check_webhook(asked.webhook_url)
+        languages = {party.type: party.language for party in asked.participants or []}
+        self.admits(Terms(asked.mode, asked.source_language, asked.target_language, languages))
         with self._running.one(ticket):
             # By the journal: sessions that are created at the same time share one commit.
             job = self.hub.journal.write(self._create, principal, asked, ticket, self.clock())

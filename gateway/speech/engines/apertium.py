@@ -32,15 +32,13 @@ LONGEST: Final = 4000
 _LIMIT: Final = 256 * 1024
 
 #: ISO 639-3, as modes are named, to the codes of sessions (BCP 47 takes the shortest).
-_CODES: Final = dict(
-    pair.split(":")
-    for pair in (
-        "afr:af ara:ar arg:an ast:ast bel:be ben:bn bre:br bul:bg cat:ca ces:cs cym:cy dan:da deu:de ell:el eng:en "
-        "epo:eo est:et eus:eu fin:fi fra:fr gle:ga glg:gl hbs:sh heb:he hin:hi hrv:hr hun:hu ina:ia ind:id isl:is "
-        "ita:it jpn:ja kat:ka kaz:kk lav:lv lit:lt mkd:mk mlt:mt msa:ms nld:nl nno:nn nob:nb oci:oc pol:pl por:pt "
-        "ron:ro rus:ru slk:sk slv:sl spa:es sqi:sq srd:sc srp:sr swe:sv tat:tt tur:tr ukr:uk urd:ur zho:zh"
-    ).split()
+_NAMES: Final = (
+    "afr:af ara:ar arg:an ast:ast bel:be ben:bn bre:br bul:bg cat:ca ces:cs cym:cy dan:da deu:de ell:el eng:en "
+    "epo:eo est:et eus:eu fin:fi fra:fr gle:ga glg:gl hbs:sh heb:he hin:hi hrv:hr hun:hu ina:ia ind:id isl:is "
+    "ita:it jpn:ja kat:ka kaz:kk lav:lv lit:lt mkd:mk mlt:mt msa:ms nld:nl nno:nn nob:nb oci:oc pol:pl por:pt "
+    "ron:ro rus:ru slk:sk slv:sl spa:es sqi:sq srd:sc srp:sr swe:sv tat:tt tur:tr ukr:uk urd:ur zho:zh"
 )
+_CODES: Final[dict[str, str]] = {long: short for long, _, short in (pair.partition(":") for pair in _NAMES.split())}
 _MODE: Final = re.compile(r"([a-z]{2,3})(?:_[A-Za-z]+)?-([a-z]{2,3})")
 #: What apertium's stream format gives a meaning (deformatters escape these).
 _SPECIAL: Final = re.compile(r"[\[\]{}^$/\\@<>]")
