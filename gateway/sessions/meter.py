@@ -20,7 +20,8 @@ PATH: Final = "/internal/metrics"
 
 
 class Meter:
-    """The layer. gauges: (sessions not ended, streams open); events: what streams counted, as totals. speech: the interpreters'."""
+    """The layer. gauges: (sessions not ended, streams open); events: what streams counted, as totals; speech: what
+    interpreters count."""
 
     def __init__(
         self,

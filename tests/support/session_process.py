@@ -29,6 +29,7 @@ class ServiceProcess:
                 "stream_bind": "127.0.0.1:0",
                 "database": database_url,
                 "data_dir": str(data_dir),
+                "interpreter": "loopback",
             }
             | settings
         }

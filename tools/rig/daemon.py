@@ -70,6 +70,7 @@ def configuration(folder: Path, *, capacity: int, changes: dict[str, Any] | None
             "stream_bind": f"{HOST}:{stream}",
             "database": f"sqlite:///{folder / 'sessions.db'}",
             "data_dir": str(folder),
+            "interpreter": "loopback",  # who wants to be interpreted says so
         },
         "admin": {"bind": f"{HOST}:{admin}"},
         "logging": {"level": "info", "format": "json", "call_records": str(folder / "calls.jsonl")},

@@ -79,6 +79,7 @@ class FakeObserver:
         self.notes: list[msgspec.Struct] = []
         self.turns: list[Turn] = []
         self.working: list[bool] = []
+        self.settlements: list[tuple[str, tuple[str, str] | None, dict[str, Any]]] = []
         self.counts: list[int] = []
 
     def changed(self, live: LiveSession, before: Status) -> None:
@@ -92,6 +93,11 @@ class FakeObserver:
 
     def spoken(self, live: LiveSession, turn: Turn) -> None:
         self.turns.append(turn)
+
+    def settled(
+        self, live: LiveSession, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]
+    ) -> None:
+        self.settlements.append((segment_id, translation, metadata))
 
     def processing(self, live: LiveSession, running: bool) -> None:
         self.working.append(running)

@@ -25,6 +25,7 @@ def config(tmp_path: Path, **changes: Any) -> Config:
         "stream_bind": "127.0.0.1:0",
         "database": f"sqlite:///{tmp_path}/s.db",
         "data_dir": str(tmp_path),
+        "interpreter": "loopback",
     }
     return Config.model_validate({"sessions": sessions | changes})
 

@@ -19,7 +19,7 @@ class Sink:
     def partial(self, *_: object) -> None:
         raise AssertionError("loopback recognizes nothing")
 
-    final = failed = processing = mark = transfer = end_call = partial
+    final = settled = failed = processing = mark = transfer = end_call = partial
 
 
 def speak(loopback: Loopback, speaker: str) -> bytes:
