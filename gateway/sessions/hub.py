@@ -297,7 +297,8 @@ def _recorded(record: Session) -> bool:
 def _recordings(record: Session, now: float) -> list[Recording]:
     """One row for each rendering that the API lists."""
     channels = (record.options["recording"]["channels"], "customer", "agent")
+    ids = sorted(new_id("rec", now) for _ in channels)  # which is the order that they are listed in
     return [
-        Recording(new_id("rec", now), record.id, record.organization_id, channel, "processing", 0.0, now)
-        for channel in channels
+        Recording(one, record.id, record.organization_id, channel, "processing", 0.0, now)
+        for one, channel in zip(ids, channels, strict=True)
     ]

@@ -164,11 +164,13 @@ class TranscriptFinal(Struct, tag="transcript.final", omit_defaults=True):
 
 
 class AudioOutput(Struct, tag="audio.output", omit_defaults=True):
+    """Number and time are -1 where a sender does not tell them: a default is left out, and 0 must not be."""
+
     speaker: str
     audio: Audio
     session_id: str = ""
-    sequence: int = 0
-    timestamp_ms: int = 0
+    sequence: int = -1
+    timestamp_ms: int = -1
     target: str | None = None
 
 

@@ -265,6 +265,7 @@ def test_without_a_target_none_is_sent(scene: Scene) -> None:
     peer = scene.join()
     scene.interpreter.sink.audio("customer", None, 0, b"\x01")
     assert "target" not in peer.sent[-1]
+    assert peer.sent[-1]["timestamp_ms"] == 0
 
 
 def test_transcripts_go_out_as_the_contract_says(scene: Scene) -> None:

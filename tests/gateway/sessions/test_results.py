@@ -71,7 +71,7 @@ def test_recordings_are_listed_and_downloaded(database_url: str, tmp_path: Path)
             listed = (await kit.get(f"/v1/sessions/{session['id']}/recordings")).json()
             assert listed["object"] == "list"
             by_channel = {one["channel"]: one for one in listed["data"]}
-            assert set(by_channel) == {"dual", "customer", "agent"}
+            assert list(by_channel) == ["dual", "customer", "agent"]
             dual = by_channel["dual"]
             RecordingItem.model_validate(dual, strict=True)
             assert (dual["status"], dual["duration"], dual["size"]) == ("ready", 2.0, 44 + 64_000)
