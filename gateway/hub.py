@@ -18,9 +18,12 @@ import httpx
 
 from gateway import __version__, lifeline
 from gateway.bootstrap import Start
+from gateway.calls import dialling
 from gateway.calls.controller import Controller
+from gateway.calls.dialling import Dialler
 from gateway.calls.service import Parts, run
 from gateway.channel import Channel, PeerGone
+from gateway.errors import GatewayError
 from gateway.lifeline import Lifeline
 from gateway.ops.admin import METRICS_TYPE, Admin, Answer, Route, as_json
 from gateway.ops.health import Health, line
@@ -29,6 +32,7 @@ from gateway.ops.metrics import Metrics
 from gateway.ops.processes import ProcessFeed
 from gateway.section import split_host_port
 from gateway.sip import events as sip
+from gateway.trunks import in_force
 from rtp import control
 
 BEAT_S: Final = 1.0
@@ -55,6 +59,7 @@ class Hub:
         self._health.started("supervisor", supervisor)
         self._lives: dict[str, int] = {}
         self._controller: Controller
+        self._dialler: Dialler
         # One for good: making one loads the certificate authorities, for which calls would wait.
         self._client = httpx.AsyncClient(timeout=SESSIONS_S, trust_env=False)
         self._draining: asyncio.Task[None] | None = None
@@ -63,7 +68,7 @@ class Hub:
 
     async def serve(self, plane_fd: int, wakeup_fd: int) -> None:
         """Raises OSError when the admin address can not be had."""
-        admin = Admin(self._routes())
+        admin = Admin(self._routes(), {"/dial": self._dial}, self._key())
         host, port = await admin.start(*split_host_port(self._start.config.admin.bind))
         self.on_admin(host, port)
         parts = Parts(
@@ -78,6 +83,7 @@ class Hub:
 
     def _started(self, controller: Controller) -> None:
         self._controller = controller
+        self._dialler = Dialler(in_force(self._start.config.trunks), controller.dial)
         self._loop.add_reader(self._line.fileno(), self._read)
         self._beat()
 
@@ -165,6 +171,21 @@ class Hub:
             self._log.debug("sessions_metrics_missing", error=str(error))
             return b""
         return answer.content if answer.status_code == 200 else b""
+
+    def _key(self) -> str:
+        """What the session service shows: its own key for us when it is the embedded one, else ours for it."""
+        sessions = self._start.config.sessions
+        if sessions.mode == "embedded":
+            return self._start.internal_key
+        return "" if sessions.api_key is None else sessions.api_key.get_secret_value()
+
+    async def _dial(self, body: bytes) -> Answer:
+        """The session service orders a call (contract §1.2)."""
+        try:
+            return as_json(await self._dialler.dial(dialling.read(body)), 202)
+        except GatewayError as error:
+            told = {"fault": error.fault.label, "message": error.message, "param": error.param}
+            return as_json(told | {"retry_after_s": error.retry_after_s}, error.fault.value.http or 503)
 
     def _routes(self) -> dict[str, Route]:
         async def livez() -> Answer:

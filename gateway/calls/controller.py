@@ -13,9 +13,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
+from gateway.calls import actions as do
 from gateway.calls import inputs, reporting, routing
 from gateway.calls.directory import Directory, SessionInfo
-from gateway.calls.intake import Intake
+from gateway.calls.intake import Intake, Order
 from gateway.calls.registry import Registry
 from gateway.calls.runner import Runner
 from gateway.calls.session import LiveSession, Place
@@ -166,6 +167,12 @@ class Controller:
             self._loop.remove_reader(self._rtp.fileno())
         await self._registry.close()
 
+    def dial(self, order: Order, progress: Callable[[do.Progress], None]) -> Runner:
+        """Place a call; its progress is told."""
+        runner = self._intake.of_order(order, progress, self._loop.time())
+        self._begin(runner)
+        return runner
+
     def heard(self) -> set[str]:
         """Of which processes anything was heard since the last time this was asked."""
         heard, self._heard = self._heard, set()
@@ -292,6 +299,8 @@ class Controller:
             return GatewayError(Fault.DRAINING, "the gateway is stopping")
         if len(self._all) >= self.capacity:
             return GatewayError(Fault.CAPACITY, "no free leg")
+        if self._sip is None:  # of a call of ours; theirs come by it
+            return GatewayError(Fault.CAPACITY, "the sip process is away")
         if self._rtp is None:
             return GatewayError(Fault.CAPACITY, "the rtp process is away")
         return GatewayError(Fault.SESSION_NOT_FOUND, "no such session or route") if unknown else None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from random import Random
 from typing import Final, NamedTuple
 
+from gateway.calls import actions as do
 from gateway.calls import record, routing
 from gateway.calls.addresses import Advertiser
 from gateway.calls.call import Limits
@@ -29,9 +31,9 @@ _MARGIN_S: Final = 5
 
 
 class Order(NamedTuple):
-    """An outbound call, checked: whom to dial, through which trunk, and who waits for it.
+    """An outbound call, checked: whom to dial, and through which trunk.
 
-    source: the trunk's address, towards which our media address is chosen. progress: see `Errand`.
+    source: the trunk's address, towards which our media address is chosen.
     """
 
     session_id: str
@@ -61,7 +63,7 @@ class Intake:
         media = self._media(event.source, trunk)
         return Runner(self._exchange, IncomingCall(media, event.sdp, self._limits(), now), errand, self._log)
 
-    def of_order(self, order: Order, now: float) -> Runner:
+    def of_order(self, order: Order, progress: Callable[[do.Progress], None], now: float) -> Runner:
         self._dialogs -= 1  # the sip process counts its own upwards
         sip_call_id = secrets.token_hex(16)
         identity = record.Identity(
@@ -83,7 +85,9 @@ class Intake:
             from_uri=order.from_uri,
             sip_call_id=sip_call_id,
         )
-        errand = Errand(self._dialogs, identity, routing.Existing(order.session_id), order.speaker, dial, trunk=order.trunk)
+        errand = Errand(
+            self._dialogs, identity, routing.Existing(order.session_id), order.speaker, dial, progress, order.trunk
+        )
         call = OutgoingCall(self._media(order.source, order.trunk), self._limits(), order.ring_s, now)
         return Runner(self._exchange, call, errand, self._log)
 

@@ -1,12 +1,14 @@
-"""The operator's door: a few GET routes on `admin.bind`, in the controller's own event loop.
+"""The operator's door: a few routes on `admin.bind`, in the controller's own event loop.
 
-Enough HTTP/1.1 for Prometheus, curl and a load balancer's probe, and no more: one request per connection, no
-body, bounds on size, time and number. Owns the wire; what a route says comes from its callback.
+Enough HTTP/1.1 for Prometheus, curl, a load balancer's probe and an order with a key, and no more: one request per
+connection, bounds on size, time and number. GET is open to whoever reaches the address; POST needs the key, as
+`Authorization: Bearer …`. Owns the wire; what a route says comes from its callback.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -14,8 +16,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 MAX_HEAD: Final = 8192
+MAX_BODY: Final = 65_536
 MAX_CONNECTIONS: Final = 64
 TIMEOUT_S: Final = 10.0
+#: An order may wait for the other end of a call to ring.
+ORDER_S: Final = 40.0
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,6 +34,8 @@ class Answer(NamedTuple):
 
 
 Route = Callable[[], Awaitable[Answer]]
+#: Takes the body of a request that showed the key.
+Post = Callable[[bytes], Awaitable[Answer]]
 
 
 def as_json(value: Any, status: int = 200) -> Answer:
@@ -36,10 +43,12 @@ def as_json(value: Any, status: int = 200) -> Answer:
 
 
 class Admin:
-    """The server. routes: path → what answers it."""
+    """The server. routes, posts: path → what answers it. key: what a POST must show; "": nobody can."""
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
+    def __init__(self, routes: Mapping[str, Route], posts: Mapping[str, Post] | None = None, key: str = "") -> None:
         self._routes = dict(routes)
+        self._posts = dict(posts or {})
+        self._key = key.encode()
         self._server: asyncio.Server | None = None
         self._connections = 0
         self.refused = 0  #: requests that were no proper request, or one too many
@@ -61,8 +70,8 @@ class Admin:
             if self._connections > MAX_CONNECTIONS:
                 self.refused += 1
                 return
-            async with asyncio.timeout(TIMEOUT_S):
-                method, answer = await self._answer(reader)
+            async with asyncio.timeout(TIMEOUT_S) as limit:
+                method, answer = await self._answer(reader, limit)
                 writer.write(_head(answer) + (b"" if method == "HEAD" else answer.body))
                 await writer.drain()
         except (TimeoutError, ConnectionError):
@@ -71,21 +80,44 @@ class Admin:
             self._connections -= 1
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> tuple[str, Answer]:
+    async def _answer(self, reader: asyncio.StreamReader, limit: asyncio.Timeout) -> tuple[str, Answer]:
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            self.refused += 1
-            return "", _problem(HTTPStatus.BAD_REQUEST)
-        words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+            return "", self._refuse(HTTPStatus.BAD_REQUEST)
+        request, *lines = head.split("\r\n")
+        words = request.split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            self.refused += 1
-            return "", _problem(HTTPStatus.BAD_REQUEST)
-        if words[0] not in ("GET", "HEAD"):
-            self.refused += 1
-            return words[0], _problem(HTTPStatus.METHOD_NOT_ALLOWED)
-        route = self._routes.get(words[1].split("?", 1)[0])
-        return words[0], await route() if route else _problem(HTTPStatus.NOT_FOUND, sorted(self._routes))
+            return "", self._refuse(HTTPStatus.BAD_REQUEST)
+        method, path = words[0], words[1].split("?", 1)[0]
+        if method == "POST" and path in self._posts:
+            fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            return method, await self._order(path, fields, reader, limit)
+        if method not in ("GET", "HEAD"):
+            return method, self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
+        route = self._routes.get(path)
+        return method, await route() if route else _problem(HTTPStatus.NOT_FOUND, sorted(self._routes))
+
+    async def _order(
+        self, path: str, fields: Mapping[str, str], reader: asyncio.StreamReader, limit: asyncio.Timeout
+    ) -> Answer:
+        scheme, _, shown = fields.get("authorization", "").partition(" ")
+        known = bool(self._key) and hmac.compare_digest(shown.strip().encode("latin-1", "replace"), self._key)
+        if scheme.lower() != "bearer" or not known:
+            return self._refuse(HTTPStatus.UNAUTHORIZED)
+        length = fields.get("content-length", "")
+        if not length.isdecimal() or not length.isascii() or int(length[:9]) > MAX_BODY:
+            return self._refuse(HTTPStatus.BAD_REQUEST)
+        try:
+            body = await reader.readexactly(int(length))
+        except asyncio.IncompleteReadError:
+            return self._refuse(HTTPStatus.BAD_REQUEST)
+        limit.reschedule(asyncio.get_running_loop().time() + ORDER_S)
+        return await self._posts[path](body)
+
+    def _refuse(self, status: HTTPStatus) -> Answer:
+        self.refused += 1
+        return _problem(status)
 
 
 def _problem(status: HTTPStatus, routes: list[str] | None = None) -> Answer:
@@ -104,4 +136,6 @@ def _head(answer: Answer) -> bytes:
     ]
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append("Allow: GET, HEAD")
+    if status == HTTPStatus.UNAUTHORIZED:
+        lines.append("WWW-Authenticate: Bearer")
     return "\r\n".join([*lines, "", ""]).encode()

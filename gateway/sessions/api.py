@@ -22,7 +22,7 @@ from gateway.sessions import openapi, results
 from gateway.sessions.access import IdempotencyKey, Reader, Writer, service_of, tell_credits
 from gateway.sessions.ids import new_id
 from gateway.sessions.results import Audio
-from gateway.sessions.schema import SessionCreate, SessionEnd
+from gateway.sessions.schema import Dial, SessionCreate, SessionEnd, Transfer
 from gateway.sessions.service import Reply, Service
 from gateway.sessions.validation import HttpFault, parse, problem, read_body
 
@@ -186,6 +186,24 @@ def _add_session_routes(app: FastAPI) -> None:
         body = await read_body(request)
         asked = parse(SessionEnd, body) if body else SessionEnd()
         return answer(await service_of(request).hang_up(principal, session_id, call_id, asked.reason))
+
+
+    @app.post("/v1/sessions/{session_id}/calls/{call_id}/transfer", **openapi.TRANSFER)
+    async def transfer(request: Request, principal: Writer, session_id: str, call_id: str) -> Response:
+        """Have the other end of a call call somebody else (REFER); `call.error` on the stream tells of a failure."""
+        asked = parse(Transfer, await read_body(request))
+        return answer(await service_of(request).transfer(principal, session_id, call_id, asked.to))
+
+    @app.post("/v1/sessions/{session_id}/dial", **openapi.DIAL)
+    async def dial(
+        request: Request, principal: Writer, session_id: str, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        """Place a call; the answered leg joins the session. Answers once it rings."""
+        body = await read_body(request)
+        asked = parse(Dial, body)
+        service = service_of(request)
+        ticket = service.ticket(principal, f"POST /v1/sessions/{session_id}/dial", idempotency_key, body)
+        return answer(await service.dial(principal, session_id, asked, ticket))
 
 
 def _add_health_routes(app: FastAPI, ready: Callable[[], bool]) -> None:

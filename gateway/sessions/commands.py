@@ -32,7 +32,7 @@ def _call(url: str, key: str, method: str, path: str, body: dict[str, Any] | Non
 
     try:
         response = httpx.request(
-            method, url + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False
+            method, url + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False
         )
         answer: dict[str, Any] = response.json()
     except (httpx.HTTPError, ValueError) as error:
@@ -70,6 +70,35 @@ def show(session_id: Id, key: Key, url: Url = _URL) -> None:
 def end(session_id: Id, key: Key, url: Url = _URL, reason: Annotated[str | None, typer.Option()] = None) -> None:
     """End a session and print its summary."""
     answer = _call(url, key, "POST", f"/v1/sessions/{session_id}/end", {"reason": reason})
+    typer.echo(json.dumps(answer, indent=2))
+
+
+def dial(
+    session_id: Id,
+    to: Annotated[str, typer.Argument(help="A number, or sip:user@host that a trunk leads to.")],
+    key: Key,
+    url: Url = _URL,
+    speaker: Annotated[str | None, typer.Option(help="Who speaks there: agent, customer …")] = None,
+    caller: Annotated[str | None, typer.Option("--from", help="The number to show.")] = None,
+    timeout: Annotated[int | None, typer.Option(min=1, max=600, help="Seconds that it may ring.")] = None,
+    trunk: Annotated[str | None, typer.Option(help="The trunk to go through.")] = None,
+) -> None:
+    """Call somebody and join the answered call to a session. Prints the call once it rings."""
+    body = {"to": to, "speaker": speaker, "from": caller, "timeout_seconds": timeout, "trunk": trunk}
+    wanted = {name: value for name, value in body.items() if value is not None}
+    typer.echo(json.dumps(_call(url, key, "POST", f"/v1/sessions/{session_id}/dial", wanted), indent=2))
+
+
+@sessions.command("transfer")
+def transfer(
+    session_id: Id,
+    call_id: Annotated[str, typer.Argument(help="The call's id, call_…")],
+    to: Annotated[str, typer.Argument(help="sip:user@host or tel:number")],
+    key: Key,
+    url: Url = _URL,
+) -> None:
+    """Have the other end of a call call somebody else."""
+    answer = _call(url, key, "POST", f"/v1/sessions/{session_id}/calls/{call_id}/transfer", {"to": to})
     typer.echo(json.dumps(answer, indent=2))
 
 

@@ -207,9 +207,12 @@ class Hub:
             self.studio.cleared(live.id, message.target, message.dropped_ms)
         elif isinstance(message, m.CallJoined):
             self.studio.rejoined(live.id, message.speaker)
-            self._call(live, message.call_id, "active", "session.provider.connected")
+            told = {"direction": message.direction, "sip_call_id": message.sip_call_id}
+            self._call(live, message.call_id, "active", "session.provider.connected", told)
         elif isinstance(message, m.CallLeft):
             self._call(live, message.call_id, "ended", "session.provider.disconnected")
+        elif isinstance(message, m.CallError) and message.call_id is not None:
+            self._call(live, message.call_id, "failed", None)
         elif isinstance(message, m.CallHeld | m.CallResumed):
             self._call(live, message.call_id, "held" if isinstance(message, m.CallHeld) else "active", None)
 
@@ -221,13 +224,23 @@ class Hub:
 
     # ---- storing -----------------------------------------------------------------------------------
 
-    def _call(self, live: LiveSession, call_id: str, status: str, kind: str | None) -> None:
+    def _call(
+        self, live: LiveSession, call_id: str, status: str, kind: str | None, told: dict[str, str | None] | None = None
+    ) -> None:
+        """The session's call as its representation shows it: the one of which something was heard last."""
         routing = live.record.options["routing"] or {}
         known = live.record.call
         if known is None or known["id"] != call_id:
             known = {"id": call_id, "direction": routing.get("direction", "inbound"), "sip_call_id": None}
-        live.record.call = known | {"status": status}
+        news = {name: value for name, value in (told or {}).items() if value is not None}
+        live.record.call = known | news | {"status": status}
         self._save(live, self.clock(), kind)
+
+    def dialled(self, live: LiveSession, call: dict[str, Any]) -> None:
+        """A call was placed for the session; whether it joined already, the stream has told."""
+        if live.record.call is None or live.record.call["id"] != call["id"]:
+            told = {"direction": call["direction"], "sip_call_id": call["sip_call_id"]}
+            self._call(live, call["id"], call["status"], None, told)
 
     def _values(self, live: LiveSession, now: float) -> dict[str, Any]:
         lifecycle = live.lifecycle

@@ -161,13 +161,13 @@ class LiveSession:
         names = ["customer", "agent", *(f"participant-{n}" for n in range(3, MAX_SPEAKERS + 3))]
         return next(name for name in names if name not in self.speakers)
 
-    def hang_up(self, call_id: str, reason: str | None) -> bool:
-        """Ask the gateway that has this call to end it. False: no such call."""
-        for speaker, joined in self.calls.items():
-            if joined == call_id:
-                self._broadcast(m.CallHangup(speaker, reason))
-                return True
-        return False
+    def speaker_of(self, call_id: str) -> str | None:
+        """Who speaks through a call; None: there is no such call."""
+        return next((speaker for speaker, joined in self.calls.items() if joined == call_id), None)
+
+    def hang_up(self, speaker: str, reason: str | None) -> None:
+        """Ask the gateway that has this speaker's call to end it."""
+        self._broadcast(m.CallHangup(speaker, reason))
 
     def warn(self, peer: Peer, code: str, message: str) -> None:
         """Tell one stream of a fault; it stays open."""

@@ -13,7 +13,9 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.sessions.idempotency import KEY_PATTERN
 from gateway.sessions.schema import (
+    CallObject,
     CallSummary,
+    Dial,
     ErrorView,
     RecordingItem,
     RecordingList,
@@ -23,6 +25,7 @@ from gateway.sessions.schema import (
     SessionView,
     Timeline,
     TranscriptView,
+    Transfer,
 )
 
 IDEMPOTENCY: Final = "The same key and body get the first successful answer again, for 24 hours."
@@ -40,6 +43,7 @@ _DESCRIPTIONS: Final = {
     413: "Body too large",
     415: "Body not JSON",
     429: "Too many requests",
+    502: "The call could not be placed; the message has the SIP status",
     503: "Not available now",
 }
 
@@ -119,6 +123,19 @@ HANG_UP: Final[dict[str, Any]] = {
     | _errors(400, 401, 403, 404, 413, 415, 429, 503),
     "openapi_extra": _body("SessionEnd", False),
 }
+TRANSFER: Final[dict[str, Any]] = {
+    "tags": ["sessions"],
+    "responses": {200: {"model": CallSummary, "headers": _REQUEST_ID}}
+    | _errors(400, 401, 403, 404, 413, 415, 429, 503),
+    "openapi_extra": _body("Transfer", True),
+}
+DIAL: Final[dict[str, Any]] = {
+    "status_code": 202,
+    "tags": ["sessions"],
+    "responses": {202: {"model": CallObject, "headers": _REQUEST_ID}}
+    | _errors(400, 401, 402, 403, 404, 409, 413, 415, 429, 502, 503),
+    "openapi_extra": _body("Dial", True),
+}
 HEALTH: Final[dict[str, Any]] = {"tags": ["health"], "responses": _errors(503)}
 
 
@@ -129,7 +146,7 @@ def complete(app: FastAPI) -> None:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             _, models = models_json_schema(
-                [(SessionCreate, "validation"), (SessionEnd, "validation")], ref_template=_REF
+                [(body, "validation") for body in (SessionCreate, SessionEnd, Dial, Transfer)], ref_template=_REF
             )
             made["components"]["schemas"].update(models["$defs"])
             for path in made["paths"].values():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MODES: Final = ("bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice")
 Mode = Literal["bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice"]
@@ -28,6 +28,9 @@ _WEB_URL: Final = (
     rf"^https?://({_LABEL}(\.{_LABEL}){{0,10}}|\[({_IPV6})\])(:({_PORT}))?([/?#][!-~]{{0,1700}})?$"
 )
 
+#: pydantic states the pattern of an object's names, and not that there are no others.
+_CLOSED: Final = {"additionalProperties": False}
+
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", examples=["en", "es-MX"])]
 PhoneNumber = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{1,14}$", examples=["+15551234567"])]
@@ -39,13 +42,18 @@ HeaderValue = Annotated[str, Field(pattern=r"^[ -~]{0,500}$")]
 WebUrl = Annotated[str, Field(pattern=_WEB_URL, max_length=2000, examples=["https://example.com/hook"])]
 
 
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 30.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
 
 class SipRouting(Request):
     from_uri: SipUri | None = None
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=20)] | None = None
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=20, json_schema_extra=_CLOSED)] | None = None
 
 
 class Routing(Request):
@@ -125,6 +133,22 @@ class SessionCreate(Request):
 
 class SessionEnd(Request):
     reason: Annotated[Text, Field(max_length=200)] | None = None
+
+
+class Dial(Request):
+    """Whom to call. to: a number or `sip:user@host` that a trunk leads to; trunk: by name (extension)."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    to: Annotated[str, Field(pattern=r"^[!-~]{1,256}$", examples=["+15551234567", "sip:200@pbx.example.com"])]
+    speaker: SpeakerName | None = None
+    from_: Annotated[str, Field(pattern=r"^[!-~]{1,256}$", examples=["+15557654321"])] | None = Field(None, alias="from")
+    timeout_seconds: Annotated[int, Field(ge=1, le=600), BeforeValidator(_whole)] | None = None
+    trunk: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] | None = None
+
+
+class Transfer(Request):
+    to: Annotated[str, Field(pattern=r"^(sips?|tel):[!-~]{1,250}$", examples=["sip:300@pbx.example.com"])]
 
 
 class StreamView(BaseModel):
@@ -267,7 +291,20 @@ class CallSummary(BaseModel):
     id: str
     object: Literal["call"]
     session_id: str
-    status: Literal["ending"]
+    status: Literal["ending", "transferring"]
+
+
+class CallObject(BaseModel):
+    """A call that was placed. speaker: "" while that is not settled."""
+
+    id: str
+    object: Literal["call"]
+    session_id: str
+    status: Literal["dialing", "ringing", "active"]
+    direction: Literal["outbound"]
+    sip_call_id: str
+    speaker: str
+    to: str
 
 
 class ErrorBody(BaseModel):

@@ -33,6 +33,7 @@ from gateway.sessions.service import Service
 from gateway.sessions.store import Session
 from gateway.sessions.stream import StreamServer
 from gateway.sessions.studio import Studio
+from gateway.sessions.telephony import Gateway
 from gateway.sessions.webhooks import Dispatcher
 from gateway.speech.engines.registry import Engines
 from gateway.speech.interpreter import Interpreter, Sink
@@ -99,6 +100,7 @@ async def serve(
     interpreters: Interpreters | None = None
     if config.sessions.interpreter == "pipeline":
         interpreters = Interpreters(config.speech, Engines.of(config.speech), clock, speech)
+        speech.follow(lambda: interpreters.health.counts, interpreters.health.resting)
         await interpreters.start()
 
     def interpreter(session: Session, sink: Sink) -> Interpreter:
@@ -113,7 +115,8 @@ async def serve(
     base = stream_base(config, stream_host, stream_port)
     members = Membership(hub, base)
     await members.step()
-    service = Service(hub, members, guard, token_secret=secret, internal_key=internal_key)
+    gateway = Gateway(config.admin.bind, internal_key)
+    service = Service(hub, members, guard, gateway, token_secret=secret, internal_key=internal_key)
     if interpreters is not None:
         service.admits = interpreters.check
     app = create_app(service, config.sessions.data_dir, ready=lambda: not stop.is_set())
@@ -159,6 +162,7 @@ async def serve(
         await interpreters.close()
     await dispatcher.close(patience_s=5.0)
     await post.close()
+    await gateway.close()
     database.call(nodes.leave, config.sessions.node)
     database.close()
     for task in done - {stopping}:

@@ -21,11 +21,13 @@ from gateway.sessions.egress import Guard
 from gateway.sessions.hub import Hub
 from gateway.sessions.idempotency import Running, Ticket
 from gateway.sessions.ids import new_id
+from gateway.sessions.live import LiveSession
 from gateway.sessions.nodes import Membership
 from gateway.sessions.principals import Principals
 from gateway.sessions.ratelimit import Allowance, RateLimiter
-from gateway.sessions.schema import Recording, SessionCreate, Transcription
+from gateway.sessions.schema import Dial, Recording, SessionCreate, Transcription
 from gateway.sessions.store import Principal, Session, Stored
+from gateway.sessions.telephony import Telephony
 from gateway.speech.terms import Terms
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -57,10 +59,20 @@ class _Created(NamedTuple):
 class Service:
     """The embedded session service."""
 
-    def __init__(self, hub: Hub, members: Membership, guard: Guard, *, token_secret: bytes, internal_key: str) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        members: Membership,
+        guard: Guard,
+        telephony: Telephony,
+        *,
+        token_secret: bytes,
+        internal_key: str,
+    ) -> None:
         self.hub = hub
         self.database = hub.database
         self._guard = guard
+        self._telephony = telephony
         self.clock = hub.clock
         self._members = members
         self._token_secret = token_secret
@@ -162,31 +174,60 @@ class Service:
             elif stored.status != "ended":
                 stored = await self._end_elsewhere(stored, reason)
             if stored.ended_at is None:
-                raise PeerFault(
-                    Fault.SERVICE_UNAVAILABLE,
-                    f"session {session_id} is held by node {stored.node}",
-                    retry_after_s=5,
-                )
+                raise _held_elsewhere(stored)
             reply = Reply(200, _encode(views.summary_view(stored, now)), {})
-            if ticket is not None:
-                answer = Stored(ticket.digest, reply.status, {}, reply.body)
-                where = (ticket.organization_id, ticket.route, ticket.key)
-                if not await self.database.run(store.remember, *where, answer, now):
-                    raise idempotency.conflict()  # another node has ended it just now
+            await self._remember(ticket, reply, now)
             return reply
 
     async def hang_up(self, principal: Principal, session_id: str, call_id: str, reason: str | None) -> Reply:
         """POST …/calls/{call_id}/hangup: the gateway that has the call is told over its stream."""
+        live, speaker = await self._call(principal, session_id, call_id)
+        live.hang_up(speaker, reason)
+        return _call_reply(session_id, call_id, "ending")
+
+    async def transfer(self, principal: Principal, session_id: str, call_id: str, to: str) -> Reply:
+        """POST …/calls/{call_id}/transfer: likewise."""
+        live, speaker = await self._call(principal, session_id, call_id)
+        live.transfer(speaker, to)
+        return _call_reply(session_id, call_id, "transferring")
+
+    async def dial(self, principal: Principal, session_id: str, asked: Dial, ticket: Ticket | None) -> Reply:
+        """POST …/dial: the gateway places the call; its answer is ours."""
+        with self._running.one(ticket):
+            now = self.clock()
+            if (replay := await self.database.read(self._replay, ticket, now)) is not None:
+                return replay
+            stored = await self.database.read(store.find_session, session_id, principal.organization_id)
+            live = self.hub.sessions.get(session_id)
+            if stored.status in ("ending", "ended") or (live is not None and live.has_ended):
+                raise PeerFault(Fault.SESSION_ENDED, f"session {session_id} has ended")
+            if live is None:
+                raise _held_elsewhere(stored)
+            order = {"session_id": session_id} | asked.model_dump(by_alias=True, exclude_none=True)
+            call = await self._telephony.dial(order)
+            self.hub.dialled(live, call)
+            reply = Reply(202, _encode(call), {})
+            await self._remember(ticket, reply, now)
+            return reply
+
+    async def _call(self, principal: Principal, session_id: str, call_id: str) -> tuple[LiveSession, str]:
+        """The session and the speaker of a call that is up. Raises PeerFault."""
         stored = await self.database.read(store.find_session, session_id, principal.organization_id)
         live = self.hub.sessions.get(session_id)
         if live is None and stored.status != "ended":
-            raise PeerFault(
-                Fault.SERVICE_UNAVAILABLE, f"session {session_id} is held by node {stored.node}", retry_after_s=5
-            )
-        if live is None or not live.hang_up(call_id, reason):
+            raise _held_elsewhere(stored)
+        speaker = None if live is None else live.speaker_of(call_id)
+        if live is None or speaker is None:
             raise PeerFault(Fault.SESSION_NOT_FOUND, f"session {session_id} has no call {call_id}", param="call_id")
-        view = {"id": call_id, "object": "call", "session_id": session_id, "status": "ending"}
-        return Reply(200, _encode(view), {})
+        return live, speaker
+
+    async def _remember(self, ticket: Ticket | None, reply: Reply, now: float) -> None:
+        """Keep a successful answer for who asks the same again."""
+        if ticket is not None:
+            answer = Stored(ticket.digest, reply.status, {}, reply.body)
+            where = (ticket.organization_id, ticket.route, ticket.key)
+            if not await self.database.run(store.remember, *where, answer, now):
+                raise idempotency.conflict()  # another node has done it just now
 
     # ---- their results -----------------------------------------------------------------------------
 
@@ -280,6 +321,15 @@ class Service:
             created_at=now,
             active_at=now,
         )
+
+
+def _held_elsewhere(session: Session) -> PeerFault:
+    held = f"session {session.id} is held by node {session.node}"
+    return PeerFault(Fault.SERVICE_UNAVAILABLE, held, retry_after_s=5)
+
+
+def _call_reply(session_id: str, call_id: str, status: str) -> Reply:
+    return Reply(200, _encode({"id": call_id, "object": "call", "session_id": session_id, "status": status}), {})
 
 
 def _resolve(connection: Connection, organization_id: str, asked: SessionCreate) -> tuple[Any, str | None]:

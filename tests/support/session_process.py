@@ -20,10 +20,16 @@ run(Config.model_validate(json.loads(sys.argv[1])), sys.argv[2], lambda rest, st
 
 
 class ServiceProcess:
-    """A running service. rest: its address. `settings`: what `sessions:` of the configuration says beyond."""
+    """A running service. rest: its address. `settings`: what `sessions:` of the configuration says beyond.
 
-    def __init__(self, database_url: str, data_dir: Path, **settings: Any) -> None:
+    gateway: `host:port` of the gateway's admin address; there is none by default.
+    """
+
+    def __init__(
+        self, database_url: str, data_dir: Path, *, gateway: str = "127.0.0.1:9", **settings: Any
+    ) -> None:
         config = {
+            "admin": {"bind": gateway},
             "sessions": {
                 "bind": "127.0.0.1:0",
                 "stream_bind": "127.0.0.1:0",

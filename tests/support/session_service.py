@@ -19,6 +19,7 @@ import httpx
 import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from gateway.errors import GatewayError
 from gateway.sessions import keys, store
 from gateway.sessions.api import create_app
 from gateway.sessions.chronicle import Teller
@@ -147,6 +148,8 @@ class Kit:
     async def get(self, path: str) -> httpx.Response:
         return await self.http.get(path)
 
+    switchboard: Switchboard
+
     async def create(self, **fields: Any) -> dict[str, Any]:
         response = await self.post("/v1/sessions", {"mode": "bidirectional_translation"} | fields)
         assert response.status_code == 201, response.text
@@ -183,6 +186,32 @@ class Kit:
         return made
 
 
+class Switchboard:
+    """A gateway that places calls, or refuses as `refusal` says."""
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+        self.refusal: GatewayError | None = None
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    async def dial(self, order: dict[str, Any]) -> dict[str, Any]:
+        self.orders.append(order)
+        await self.hold.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        return {
+            "id": f"call_{len(self.orders)}",
+            "object": "call",
+            "session_id": order["session_id"],
+            "status": "ringing",
+            "direction": "outbound",
+            "sip_call_id": "abc@gateway",
+            "speaker": order.get("speaker", "customer"),
+            "to": order["to"],
+        }
+
+
 @asynccontextmanager
 async def service(
     url: str,
@@ -210,8 +239,10 @@ async def service(
     host, port = await streams.start("127.0.0.1", 0)
     members = Membership(hub, f"ws://{host}:{port}")
     await members.step()
-    made = Service(hub, members, Guard(["127.0.0.0/8"]), token_secret=secret, internal_key=INTERNAL_KEY)
+    switchboard, guard = Switchboard(), Guard(["127.0.0.0/8"])
+    made = Service(hub, members, guard, switchboard, token_secret=secret, internal_key=INTERNAL_KEY)
     kit = Kit(made, members, streams, clock, key, data_dir or Path(folder.name))
+    kit.switchboard = switchboard
     try:
         yield kit
     finally:

@@ -55,6 +55,10 @@ class Peer(picows.WSListener):
     def messages(self) -> list[dict[str, Any]]:
         return [json.loads(data) for data in self.received]
 
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """What came of one type."""
+        return [message for message in self.messages if message["type"] == kind]
+
 
 class Server:
     """A session service's stream that does as the test says. `status`: an HTTP refusal instead of a stream."""

@@ -128,3 +128,63 @@ def test_any_bytes_are_answered_or_closed(requests: list[bytes]) -> None:
             assert (await _raw(host, port, data)).startswith(b"HTTP/1.1 ")
 
     _with_server(work)
+
+
+async def _echo(body: bytes) -> Answer:
+    return Answer(202, body)
+
+
+def _with_orders(work: Callable[[httpx.AsyncClient, Admin], Coroutine[Any, Any, None]], key: str = "secret") -> None:
+    async def main() -> None:
+        server = Admin(ROUTES, {"/dial": _echo}, key)
+        host, port = await server.start("127.0.0.1", 0)
+        try:
+            async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+                await work(client, server)
+        finally:
+            await server.close()
+
+    asyncio.run(main())
+
+
+def test_an_order_needs_the_key() -> None:
+    async def work(client: httpx.AsyncClient, server: Admin) -> None:
+        body = b"x" * 30_000
+        taken = await client.post("/dial", content=body, headers={"Authorization": "Bearer secret"})
+        assert (taken.status_code, taken.content) == (202, body)
+        for shown in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
+            refused = await client.post("/dial", content=body, headers=shown)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert server.refused == 3
+        assert (await client.get("/dial")).status_code == 404
+
+    _with_orders(work)
+
+
+def test_without_a_key_nobody_can_order() -> None:
+    async def work(client: httpx.AsyncClient, server: Admin) -> None:
+        refused = await client.post("/dial", content=b"", headers={"Authorization": "Bearer"})
+        assert refused.status_code == 401
+
+    _with_orders(work, key="")
+
+
+@pytest.mark.parametrize("length", ["", "x", "-1", str(admin.MAX_BODY + 1), "9" * 30, "²"])
+def test_an_order_of_no_good_length_is_refused(length: str) -> None:
+    async def work(client: httpx.AsyncClient, server: Admin) -> None:
+        head = f"POST /dial HTTP/1.1\r\nAuthorization: Bearer secret\r\nContent-Length: {length}\r\n\r\n"
+        host, port = client.base_url.host, client.base_url.port
+        assert port is not None
+        assert (await _raw(host, port, head.encode() + b"{}")).startswith(b"HTTP/1.1 400 ")
+
+    _with_orders(work)
+
+
+def test_an_order_that_ends_early_is_refused() -> None:
+    async def work(client: httpx.AsyncClient, server: Admin) -> None:
+        head = b"POST /dial HTTP/1.1\r\nAuthorization: Bearer secret\r\nContent-Length: 9\r\n\r\n{}"
+        host, port = client.base_url.host, client.base_url.port
+        assert port is not None
+        assert (await _raw(host, port, head)).startswith(b"HTTP/1.1 400 ")
+
+    _with_orders(work)

@@ -106,3 +106,12 @@ def test_webhooks_by_hand(shell: Shell) -> None:
     event = shell.webhooks("test", HOOK).output.strip()
     assert event.startswith("evt_")
     assert len(shell.webhooks("list").output.splitlines()) == 2
+
+
+def test_dialling_by_hand_says_why_it_can_not(shell: Shell) -> None:
+    """There is no gateway beside this service; `tests/gateway/test_outbound.py` has one."""
+    made = json.loads(shell.sessions("create").stdout)
+    result = CliRunner().invoke(app, ["dial", made["id"], "200", "--from", "+155"], env=shell.environment)
+    assert (result.exit_code, "503 service_unavailable" in result.output) == (1, True)
+    result = shell.sessions("transfer", made["id"], "call_1", "sip:300@pbx")
+    assert (result.exit_code, "session_not_found" in result.output) == (1, True)

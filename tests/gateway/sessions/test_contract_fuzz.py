@@ -5,10 +5,13 @@ The long run is the same with FUZZ_EXAMPLES=200 (some 3,000 cases and more).
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,23 @@ from gateway.sessions.database import Database
 from gateway.sessions.models import connections
 from tests.support import schemathesis_hooks
 from tests.support.session_process import ServiceProcess
+
+
+class Switchboard(BaseHTTPRequestHandler):
+    """A gateway at which every call rings."""
+
+    def do_POST(self) -> None:  # noqa: N802  (http.server's name)
+        order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        call = {"id": "call_1", "object": "call", "session_id": order["session_id"], "status": "ringing"}
+        call |= {"direction": "outbound", "sip_call_id": "a", "speaker": "customer", "to": order["to"]}
+        body = json.dumps(call).encode()
+        self.send_response(202)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_words: object) -> None:
+        """Nobody reads it."""
 
 
 @pytest.fixture
@@ -37,11 +57,16 @@ def running(tmp_path: Path) -> Iterator[tuple[str, str]]:
     database.call(lambda c: c.execute(insert(connections).values(connection)))
     database.close()
     everywhere = {"allow_networks": ["0.0.0.0/0", "::/0"]}
-    service = ServiceProcess(url, tmp_path, webhooks=everywhere)
+    switchboard = ThreadingHTTPServer(("127.0.0.1", 0), Switchboard)
+    threading.Thread(target=switchboard.serve_forever, daemon=True).start()
+    gateway = f"127.0.0.1:{switchboard.server_port}"
+    service = ServiceProcess(url, tmp_path, gateway=gateway, webhooks=everywhere)
     try:
         yield service.rest, key
     finally:
         assert service.stop() == 0
+        switchboard.shutdown()
+        switchboard.server_close()
 
 
 def test_the_service_is_what_its_document_says(running: tuple[str, str], tmp_path: Path) -> None:
