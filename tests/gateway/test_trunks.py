@@ -54,6 +54,9 @@ def test_a_hash_serves_its_algorithm(hashes: dict[str, str], algorithms: tuple[s
 def test_the_challenge_offers_what_serves_every_user() -> None:
     users = [{"username": "a", "password": "x"}, {"username": "b", "ha1_md5": MD5}]
     assert trunk(credentials=users).algorithms == ("MD5",)
+    users[1] = {"username": "b", "password": "y"}
+    assert trunk(credentials=users, digest=["MD5"]).algorithms == ("MD5",)
+    assert trunk(credentials=users, digest=["MD5", "SHA-256"]).algorithms == ("MD5", "SHA-256")
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,10 @@ def test_the_challenge_offers_what_serves_every_user() -> None:
         (
             "[{name: pbx, credentials: [{username: a, password: x}, {username: a, password: y}]}]",
             "1 trunks[0].credentials[1].username: 'a' stands here twice",
+        ),
+        (
+            f"[{{name: pbx, digest: [MD5], credentials: [{{username: a, ha1_sha256: {SHA256}}}]}}]",
+            "1 trunks[0].credentials: none of MD5 serves all users",
         ),
         (
             "[{name: pbx, allow: [10.0.0.1]}, {name: pbx, allow: [10.0.0.2]}]",
