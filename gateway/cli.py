@@ -19,7 +19,7 @@ import typer
 from gateway import __version__
 from gateway.config import Config
 from gateway.configfile import ConfigError, load
-from gateway.sessions import commands
+from gateway.sessions import commands, tenant_commands
 
 if TYPE_CHECKING:
     from gateway.sessions.keys import ApiKey
@@ -39,6 +39,10 @@ app.add_typer(keys, name="keys")
 app.add_typer(commands.sessions, name="sessions")
 app.command("dial")(commands.dial)
 app.add_typer(commands.webhooks(lambda path, job: _in_database(path, job), DEFAULT_FILE, time.time), name="webhooks")
+app.add_typer(
+    tenant_commands.organizations(lambda path, job: _in_database(path, job), DEFAULT_FILE), name="organizations"
+)
+app.add_typer(tenant_commands.connections(lambda path, job: _in_database(path, job), DEFAULT_FILE), name="connections")
 
 T = TypeVar("T")
 
