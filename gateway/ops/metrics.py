@@ -28,6 +28,7 @@ from gateway.ops.labels import (
     UNDERRUN_LADDER,
 )
 from gateway.ops.registry import Table
+from gateway.ops.totals import Levels, Read, Totals
 from rtp.control import LATENESS_BOUNDS_US
 
 _SETUP_S: Final = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
@@ -120,6 +121,7 @@ class Metrics(Table):
         self.sip_events = self._bounded("sip_agent_events", "What the user agent counted.", "event", 64)
         self.sip_dialogs = gauge("sip_dialogs", "INVITE dialogs that the user agent holds.")
         self.sip_fit = gauge("sip_stack_fit_for_network", "1 when the pjsua2 build may face a network.")
+        self.trunk_registered = self._info("trunk_registered", "1 while we are registered at the trunk's PBX.", "trunk")
         self.sip_max_calls = gauge("sip_stack_max_calls", "Calls that the pjsua2 build can carry.")
 
         # Stream
@@ -205,6 +207,20 @@ class SpeechMetrics(Table):
             name: self._histogram(f"speech_{name}_seconds", text, _SPEECH_S) for name, text in moments.items()
         }
         self._events = self._counters("speech_events", "Turns, and what became of them.", event=_SPEECH_EVENTS)
+
+    def follow(self, requests: Read, resting: Read) -> None:
+        """Show what is kept of engines: requests by (stage, engine, result), and 1 for each (stage, engine) at rest."""
+        self.registry.register(
+            Totals(
+                "glotgate_speech_engine_requests",
+                "Requests of engines; passed_over: not made, for the engine rests after failures.",
+                ("stage", "engine", "result"),
+                requests,
+            )
+        )
+        self.registry.register(
+            Levels("glotgate_speech_engine_resting", "1 while an engine is left alone.", ("stage", "engine"), resting)
+        )
 
     def timed(self, moment: str, seconds: float) -> None:
         self._times[moment].observe(seconds)

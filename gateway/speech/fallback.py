@@ -43,7 +43,7 @@ class Health:
     """How the engines do. clock: seconds, never backwards. counts: (stage, engine, result) → so many."""
 
     def __init__(self, clock: Callable[[], float], limits: Limits) -> None:
-        self.counts: Counter[tuple[str, str, str]] = Counter()
+        self.counts: Counter[tuple[str, ...]] = Counter()
         self._clock = clock
         self._limits = limits
         self._breakers: dict[tuple[Stage, str], Breaker] = {}
@@ -70,10 +70,15 @@ class Health:
         self._breaker(stage, engine).gave_up()
         self.counts[stage, engine, "given_up"] += 1
 
-    def resting(self) -> list[tuple[Stage, str]]:
-        """Who is left alone now."""
+    def resting(self) -> dict[tuple[str, ...], float]:
+        """(stage, engine) → 1 for who is left alone now, 0 for the others."""
         now = self._clock()
-        return [key for key, breaker in self._breakers.items() if breaker.rests(now)]
+        return {key: float(breaker.rests(now)) for key, breaker in self._breakers.items()}
+
+    def know(self, stage: Stage, engine: str) -> None:
+        """This engine may be asked some day: its counts begin at zero."""
+        self._breaker(stage, engine)
+        self.counts.update(dict.fromkeys(((stage, engine, result) for result in RESULTS), 0))
 
     def _breaker(self, stage: Stage, engine: str) -> Breaker:
         known = self._breakers.get((stage, engine))
@@ -93,6 +98,9 @@ class Chains:
     def __init__(self, engines: Engines, health: Health) -> None:
         self._engines = engines
         self._health = health
+        for stage, names in engines.order.items():
+            for name in names:
+                health.know(stage, name)
 
     def recognizer(self, language: str | None) -> Recognizer | None:
         found = self._engines.recognizers(language)

@@ -31,7 +31,8 @@ class Interpreters:
 
     def __init__(self, settings: Speech, engines: Engines, clock: Callable[[], float], measures: Measures) -> None:
         self.engines = engines
-        self.health = Health(clock, Limits())
+        rest = settings.rest
+        self.health = Health(clock, Limits(rest.failures, rest.first_s, rest.longest_s))
         self.chains = Chains(engines, self.health)
         self._settings = settings
         self._clock = clock
@@ -70,11 +71,10 @@ class Interpreters:
         if all(lacks):
             why = dict.fromkeys(reason for reasons in lacks for reason in reasons)
             raise PeerFault(Fault.ENGINE_NOT_AVAILABLE, "; ".join(why))
-        full = [name for name, engine in self.engines.by_name.items() if engine.full()]
-        if full:
-            raise PeerFault(
-                Fault.SERVICE_UNAVAILABLE, f"no room for one more speaker at {', '.join(full)}", retry_after_s=_RETRY_S
-            )
+        for stage, names in self.engines.order.items():
+            if names and all(self.engines.by_name[name].full() for name in names):
+                message = f"no room for one more speaker: {stage} by {' and '.join(names)} has enough to do"
+                raise PeerFault(Fault.SERVICE_UNAVAILABLE, message, retry_after_s=_RETRY_S)
 
     def missing(self, stage: Stage, language: str) -> str:
         """Why a stage can not be had in a language (`es`) or pair (`es→en`)."""

@@ -45,6 +45,20 @@ class Endpointing(Section):
         return self
 
 
+class Rest(Section):
+    """When an engine that fails is left alone, and for how long: the first time, and at most."""
+
+    failures: Annotated[int, Field(ge=1, le=100)] = 3
+    first_s: Annotated[float, Field(ge=0.5, le=600)] = 5.0
+    longest_s: Annotated[float, Field(ge=0.5, le=3600)] = 60.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.first_s > self.longest_s:
+            raise KeyFaults(KeyFault(("first_s",), f"{self.first_s:g} must not be above longest_s", ("longest_s",)))
+        return self
+
+
 class Speech(Section):
     """engines: by name; `offline` is there without being named. The stages: engines in order of preference, each the
     fallback of the one before it; an engine that can not do the language is passed over."""
@@ -55,6 +69,7 @@ class Speech(Section):
     synthesis: tuple[EngineName, ...] = (OFFLINE,)
     thinking: tuple[EngineName, ...] = ()
     endpointing: Endpointing = Endpointing()
+    rest: Rest = Rest()
 
     @field_validator("engines", mode="before")
     @classmethod

@@ -41,6 +41,9 @@ class Rig:
             EngineFault(stage, one.name, "away", retryable=True) for _ in range(times)
         )
 
+    def resting(self) -> list[tuple[str, ...]]:
+        return [key for key, rests in self.health.resting().items() if rests]
+
     def count(self, stage: Stage, engine: str, result: str) -> int:
         assert result in RESULTS
         return self.health.counts[stage, engine, result]
@@ -75,11 +78,11 @@ async def test_the_next_serves_when_it_fails_and_after_some_failures_at_once(rig
     assert rig.count(Stage.TRANSLATION, "first", "failed") == 2
     assert rig.count(Stage.TRANSLATION, "first", "passed_over") == 3
     assert rig.count(Stage.TRANSLATION, "second", "ok") == 5
-    assert rig.health.resting() == [(Stage.TRANSLATION, "first")]
+    assert rig.resting() == [(Stage.TRANSLATION, "first")]
     rig.now = 5.0
     assert await rig.translate() == "[es hello]"
     assert rig.count(Stage.TRANSLATION, "first", "ok") == 1
-    assert rig.health.resting() == []
+    assert rig.resting() == []
 
 
 @on_a_loop
@@ -152,7 +155,7 @@ async def test_who_stops_listening_does_not_count_against_the_engine(rig: Rig) -
         await waiting
     await asyncio.sleep(0)
     assert rig.count(Stage.SYNTHESIS, "first", "given_up") == 1
-    assert rig.health.resting() == []
+    assert rig.resting() == []
 
 
 @on_a_loop
@@ -175,3 +178,10 @@ async def test_a_chain_declares_what_its_engines_do(rig: Rig) -> None:
     assert recognizer is not None
     assert recognizer.languages == {"en"}
     assert not recognizer.detects
+
+
+@on_a_loop
+async def test_every_count_stands_at_zero_from_the_start(rig: Rig) -> None:
+    assert len(rig.health.counts) == len(Stage) * 2 * len(RESULTS)
+    assert set(rig.health.counts.values()) == {0}
+    assert len(rig.health.resting()) == len(Stage) * 2

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from gateway.speech.settings import OFFLINE, Endpointing, Speech
+from gateway.speech.settings import OFFLINE, Endpointing, Rest, Speech
 
 
 def test_the_offline_engine_serves_what_it_can_by_default() -> None:
@@ -26,3 +26,8 @@ def test_a_stage_names_engines_that_exist() -> None:
 def test_a_clause_ends_no_later_than_its_turn() -> None:
     with pytest.raises(ValidationError, match="above hangover_ms"):
         Endpointing(hangover_ms=200, clause_ms=300)
+
+
+def test_the_first_rest_is_the_shortest() -> None:
+    with pytest.raises(ValidationError, match="above longest_s"):
+        Rest(first_s=10, longest_s=5)
