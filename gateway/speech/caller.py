@@ -90,6 +90,11 @@ class Caller:
         self._understanding: asyncio.Task[None] | None = None
         self.given_up = 0
 
+    @property
+    def is_speaking(self) -> bool:
+        """A turn is in progress that means to be one."""
+        return self._endpointer.speaking and self._voiced_ms >= MEANT_MS
+
     def audio(self, timestamp_ms: int, mulaw: bytes) -> None:
         was_speaking = self._endpointer.speaking
         events = self._endpointer.push(timestamp_ms, mulaw)

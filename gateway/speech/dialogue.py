@@ -9,8 +9,9 @@ Owns history and rounds. Refuses to know audio, languages and who the thinker is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final, Protocol, cast
 
 from gateway.speech.stages import Message, Thinker, Tool, ToolCall
 
@@ -54,16 +55,20 @@ class Dialogue:
     def history(self) -> tuple[Message, ...]:
         return tuple(self._history)
 
+    @property
+    def waits(self) -> bool:
+        """The caller has said something that was not answered."""
+        return bool(self._history) and self._history[-1].role == "user"
+
     def said(self, text: str) -> None:
         """The agent has said something of its own accord: the greeting."""
         self._remember(Message("assistant", text))
 
-    async def answer(self, text: str) -> AsyncIterator[str]:
+    async def answer(self, text: str) -> AsyncGenerator[str, None]:
         """What to say to this, piece by piece. Raises EngineFault. Closing it gives the answer up."""
-        last = self._history[-1] if self._history else None
-        if last is not None and last.role == "user":
+        if self.waits:
             # The caller went on before anything was answered: to the thinker that is one turn.
-            self._history[-1] = Message("user", f"{last.text} {text}")
+            self._history[-1] = Message("user", f"{self._history[-1].text} {text}".strip())
         else:
             self._remember(Message("user", text))
         system = Message("system", await self._system(self._history[-1].text))
@@ -74,17 +79,19 @@ class Dialogue:
             said = ""
             tools = self._tools.told if self._tools is not None and remaining else ()
             messages = [system, *self._history, *self._round]
-            async for piece in self._thinker.think(messages, tools=tools, temperature=self._temperature):
-                if isinstance(piece, ToolCall):
-                    calls.append(piece)
-                    continue
-                piece = piece[: LONGEST - length]
-                length += len(piece)
-                said += piece
-                if piece:
-                    yield piece
-                if length >= LONGEST:
-                    return
+            thinking = self._thinker.think(messages, tools=tools, temperature=self._temperature)
+            async with aclosing(cast(AsyncGenerator[str | ToolCall, None], thinking)):
+                async for piece in thinking:
+                    if isinstance(piece, ToolCall):
+                        calls.append(piece)
+                        continue
+                    piece = piece[: LONGEST - length]
+                    length += len(piece)
+                    said += piece
+                    if piece:
+                        yield piece
+                    if length >= LONGEST:
+                        return
             if not calls or not tools or self._tools is None:
                 return
             if said and not said[-1].isspace():

@@ -88,6 +88,15 @@ class Account:
             clause.lost += finish - begin
         self._marks = {name: at for name, at in self._marks.items() if at > end}
 
+    def lose(self, octets: int) -> None:
+        """So much at the end of what is open will not be heard, the rest was: for want of a report."""
+        end = self._sent - min(octets, self.open_octets)
+        self._hear(end)
+        while self._pieces:
+            clause, begin, finish = self._pieces.popleft()
+            clause.lost += finish - begin
+        self._marks.clear()
+
     def close(self) -> None:
         """Nothing more is to be learnt: what is open counts as heard."""
         self._hear(self._sent)

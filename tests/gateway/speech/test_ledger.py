@@ -99,3 +99,15 @@ def test_heard_and_lost_never_exceed_what_was_sent(steps: list[tuple[int, int, i
     for clause in clauses:
         assert clause.heard + clause.lost == clause.sent
         assert clause.text.startswith(clause.heard_text())
+
+
+def test_what_nobody_reports_is_lost_as_far_as_time_says() -> None:
+    account = Account()
+    clause = sent(account, "uno dos tres cuatro", 4000, 4000)
+    account.mark("end")
+    account.lose(2000)
+    assert (clause.heard, clause.lost) == (6000, 2000)
+    assert clause.heard_text() == "uno dos tres"
+    assert not account.played("end")
+    account.lose(99)
+    assert account.open_octets == 0
