@@ -106,6 +106,9 @@ def test_webhooks_by_hand(shell: Shell) -> None:
     event = shell.webhooks("test", HOOK).output.strip()
     assert event.startswith("evt_")
     assert len(shell.webhooks("list").output.splitlines()) == 2
+    shell.webhooks("test", HOOK)
+    listed = [line.split()[3] for line in shell.webhooks("list").output.splitlines()]
+    assert len(set(listed)) == 3  # none waits for another one
 
 
 def test_dialling_by_hand_says_why_it_can_not(shell: Shell) -> None:
