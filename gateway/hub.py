@@ -30,6 +30,7 @@ from gateway.ops.health import Health, line
 from gateway.ops.logs import Log
 from gateway.ops.metrics import Metrics
 from gateway.ops.processes import ProcessFeed
+from gateway.ops.trunks import describe
 from gateway.section import split_host_port
 from gateway.sip import events as sip
 from gateway.trunks import in_force
@@ -202,4 +203,9 @@ class Hub:
         async def calls() -> Answer:
             return as_json({"capacity": self._controller.capacity, "calls": self._controller.calls()})
 
-        return {"/livez": livez, "/readyz": readyz, "/metrics": metrics, "/calls": calls}
+        async def trunks() -> Answer:
+            standing = self._controller.agent_feed.registrations
+            described = [describe(trunk, standing.get(trunk.name)) for trunk in in_force(self._start.config.trunks)]
+            return as_json({"trunks": described})
+
+        return {"/livez": livez, "/readyz": readyz, "/metrics": metrics, "/calls": calls, "/trunks": trunks}

@@ -74,7 +74,7 @@ class Controller:
         self._streams = reporting.StreamReport(metrics, totals)
         self._finished = reporting.Finished(metrics, config.logging.call_records, wall)
         self._legs_seen = LegTotals(metrics, plane.capacity)
-        self._loop_feed, self._agent_feed = LoopFeed(metrics), AgentFeed(metrics)
+        self._loop_feed, self.agent_feed = LoopFeed(metrics), AgentFeed(metrics, config.trunks)
         self._runners: dict[int, Runner] = {}  # by dialog of the present sip process
         self._all: dict[str, Runner] = {}  # by call id, those whose dialog is lost included
         self._legs: dict[tuple[int, int], Runner] = {}
@@ -109,7 +109,7 @@ class Controller:
         self._loop.remove_reader(self._sip.fileno())
         self._sip.close()
         self._sip = self._agent = None
-        self._agent_feed.restarted()
+        self.agent_feed.restarted()
         orphans = list(self._runners.values())
         self._runners.clear()
         self._log.warning("sip_process_lost", calls=len(orphans))
@@ -268,10 +268,12 @@ class Controller:
         self._heard.add("sip")
         match event:
             case sip.AgentCounters():
-                self._agent_feed.absorb(event)
+                self.agent_feed.absorb(event)
+            case sip.RegistrationChanged():
+                self.agent_feed.registration(event)
             case sip.AgentReady():
                 self._agent = event
-                self._agent_feed.ready(event)
+                self.agent_feed.ready(event)
                 self._tell_readiness()
                 self._log.info("sip_ready", listening=event.listening, version=event.version)
                 for note in self.notes():

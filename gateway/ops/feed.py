@@ -6,7 +6,7 @@ never goes backwards when a leg closes and nothing is counted twice. Knows the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,8 @@ from prometheus_client import Counter
 
 from gateway.ops.absorbed import advance
 from gateway.ops.metrics import Metrics
-from gateway.sip.events import AgentCounters, AgentReady
+from gateway.sip.events import AgentCounters, AgentReady, RegistrationChanged
+from gateway.trunks import Trunk
 from rtp.control import EngineReady, LoopCounters
 from rtp.plane import STATS
 
@@ -156,14 +157,25 @@ class LoopFeed:
 
 
 class AgentFeed:
-    """What the sip process reports each second."""
+    """What the sip process reports: its counters each second, and how our registrations stand.
 
-    def __init__(self, metrics: Metrics) -> None:
+    registrations: by trunk, of those that register.
+    """
+
+    def __init__(self, metrics: Metrics, trunks: Sequence[Trunk] = ()) -> None:
         self._metrics = metrics
+        self.registrations = {
+            trunk.name: RegistrationChanged(trunk.name, "off") for trunk in trunks if trunk.registration is not None
+        }
+        self._show()
 
     def ready(self, event: AgentReady) -> None:
         self._metrics.sip_fit.set(event.fit_for_network)
         self._metrics.sip_max_calls.set(event.max_calls)
+
+    def registration(self, event: RegistrationChanged) -> None:
+        self.registrations[event.trunk] = event
+        self._show()
 
     def absorb(self, event: AgentCounters) -> None:
         self._metrics.sip_dialogs.set(event.dialogs)
@@ -172,6 +184,13 @@ class AgentFeed:
     def restarted(self) -> None:
         self._metrics.sip_dialogs.set(0)
         self._metrics.sip_events.restarted()
+        for name in self.registrations:
+            self.registrations[name] = RegistrationChanged(name, "off")
+        self._show()
+
+    def _show(self) -> None:
+        for name, news in self.registrations.items():
+            self._metrics.trunk_registered.labels(name).set(news.state == "registered")
 
 
 def row_as_dict(row: np.void) -> dict[str, float]:

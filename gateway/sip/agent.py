@@ -318,7 +318,7 @@ class Agent:
             raise StackError(f"there is no account {order.account}")
         call = Call(self, account, dialog)
         operation = objects.operation(headers=order.headers, sip_call_id=order.sip_call_id)
-        operation.txOption.localUri = order.from_uri
+        operation.txOption.localUri = f"<{order.from_uri}>" if order.from_uri else ""
         try:
             call.makeCall(order.uri, operation)
         except pj.Error:

@@ -45,7 +45,7 @@ def endpoint(options: StackOptions, max_calls: int, log_writer: Any) -> Any:
 def account(ours: Account, contact: str = "") -> Any:
     """pj.AccountConfig. contact: the URI of our Contact, "" for the stack's own."""
     config = pj.AccountConfig()
-    config.idUri = ours.uri
+    config.idUri = f"<{ours.uri}>"  # else its parameters would be the header's (RFC 3261 §20.10)
     media, nat, calls = config.mediaConfig, config.natConfig, config.callConfig
     media.useLoopMedTp = True  # no socket per call
     media.enableLoopback = False

@@ -20,6 +20,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any, Final
 
+import msgspec
+
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
 from gateway.sip import events, headers, negotiation, options, sdp
@@ -75,7 +77,7 @@ class Process:
         #: The trunk of the INVITE that was let in last: the stack tells of it next, or never
         self._admitted = ""
         self._registrations = Registrations(
-            in_force(config.trunks), self._register, lambda news: self._send(news), Random(), clock()
+            in_force(config.trunks), self._register, self._registration, Random(), clock()
         )
         self._next_dialog = 1
         self._oversight = Oversight(config, self._send, self._say, time.time)
@@ -258,6 +260,10 @@ class Process:
 
     def registered(self, account: str, code: int, reason: str, expires_s: int) -> None:
         self._registrations.answered(account, code, headers.one_line(reason, 100), expires_s, self._clock())
+
+    def _registration(self, news: events.RegistrationChanged) -> None:
+        self._say("warning" if news.state == "failed" else "info", "registration", **msgspec.structs.asdict(news))
+        self._send(news)
 
     def _register(self, account: str, active: bool) -> bool:
         try:

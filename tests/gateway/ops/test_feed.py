@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.ops.feed import COUNTER_FIELDS, AgentFeed, LegTotals, LoopFeed, row_as_dict
 from gateway.ops.metrics import Metrics
-from gateway.sip.events import AgentCounters, AgentReady
+from gateway.sip.events import AgentCounters, AgentReady, RegistrationChanged
+from gateway.trunks import Trunk
 from rtp.control import LATENESS_BOUNDS_US, EngineReady, LoopCounters
 from rtp.plane import STATS
 
@@ -177,3 +178,19 @@ def test_agent_counters_survive_a_restart() -> None:
     assert get("glotgate_sip_stack_fit_for_network") == 1
     assert get("glotgate_sip_stack_max_calls") == 4096
     assert get("glotgate_sip_dialogs") == 0
+
+
+def test_registrations_are_a_gauge_from_the_start_and_gone_with_their_process() -> None:
+    metrics = Metrics()
+    office = Trunk.model_validate({"name": "office", "outbound": {"host": "192.0.2.1"}, "registration": {}})
+    feed = AgentFeed(metrics, (office, Trunk(name="in", allow=("10.0.0.0/8",))))
+
+    def shown() -> float | None:
+        return metrics.registry.get_sample_value("glotgate_trunk_registered", {"trunk": "office"})
+
+    assert shown() == 0
+    feed.registration(RegistrationChanged("office", "registered", 200, "OK", 300))
+    assert shown() == 1
+    feed.restarted()
+    assert (shown(), feed.registrations["office"].state) == (0, "off")
+    assert metrics.registry.get_sample_value("glotgate_trunk_registered", {"trunk": "in"}) is None

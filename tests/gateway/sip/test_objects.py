@@ -20,7 +20,7 @@ from gateway.sip.stack import Account, Timer
 def test_an_account(mode: str, use: int) -> None:
     ours = Account("office", "sip:gw@pbx", "gw", "hush", "sip:pbx", expires_s=120, timer=Timer(mode, 600, 100))
     made = objects.account(ours, "<sip:line@here>")
-    assert (made.idUri, made.regConfig.registrarUri, made.regConfig.timeoutSec) == ("sip:gw@pbx", "sip:pbx", 120)
+    assert (made.idUri, made.regConfig.registrarUri, made.regConfig.timeoutSec) == ("<sip:gw@pbx>", "sip:pbx", 120)
     assert not made.regConfig.registerOnAdd
     assert made.regConfig.retryIntervalSec == 0
     assert (made.callConfig.timerUse, made.callConfig.timerSessExpiresSec) == (use, 600)
