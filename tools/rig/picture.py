@@ -22,12 +22,14 @@ _COLOURS = ("#2563eb", "#db2777", "#059669", "#d97706")
 
 @dataclass(frozen=True)
 class Utterance:
-    """text; when it was said and when it was heard (None: never), and how long it is, in seconds."""
+    """text as it was said, translation as it was heard; when each began (heard_s None: never), and how long it is."""
 
     text: str
+    translation: str
     said_s: float
     heard_s: float | None
     length_s: float
+    heard_length_s: float
 
 
 def _waveform(axes: Axes, samples: Samples, colour_of: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
@@ -55,7 +57,7 @@ def draw(path: Path, said: Samples, heard: Samples, utterances: Sequence[Utteran
     figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(11, 5.2), dpi=150, facecolor=_PAPER)
     figure.subplots_adjust(left=0.075, right=0.985, top=0.845, bottom=0.11, hspace=0.34)
     said_spans = [(u.said_s, u.said_s + u.length_s) for u in utterances]
-    heard_spans = [None if u.heard_s is None else (u.heard_s, u.heard_s + u.length_s) for u in utterances]
+    heard_spans = [None if u.heard_s is None else (u.heard_s, u.heard_s + u.heard_length_s) for u in utterances]
     for axes, samples, spans, name in ((top, said, said_spans, "said"), (bottom, heard, heard_spans, "heard")):
         _waveform(axes, samples, _owners(int(length * 100) + 2, spans))
         axes.set_ylim(-0.85, 0.85)
@@ -72,6 +74,9 @@ def draw(path: Path, said: Samples, heard: Samples, utterances: Sequence[Utteran
         top.text(middle, 0.86, f"“{utterance.text}”", ha="center", va="bottom", color=colour, fontsize=9.5)
         if span is None:
             continue
+        bottom.text(
+            sum(span) / 2, 0.86, f"“{utterance.translation}”", ha="center", va="bottom", color=colour, fontsize=9.5
+        )
         for edge_said, edge_heard in zip(said_spans[index], span, strict=True):
             line = ConnectionPatch(
                 xyA=(edge_said, -0.8), coordsA=top.transData, xyB=(edge_heard, 0.8), coordsB=bottom.transData,

@@ -10,6 +10,7 @@ import subprocess
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,15 @@ def write_wav(path: Path, samples: Samples) -> None:
 def speak(text: str, scratch: Path, voice: str = "en-us", words_per_minute: int = 150) -> Samples:
     """The text as espeak-ng speaks it, without the silence around it, at -3 dB of full scale."""
     command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "-w", str(scratch), text]
+    return _spoken(command, scratch, text)
+
+
+def speak_english(text: str, scratch: Path, voice: str = "rms") -> Samples:
+    """The same by flite, whose recorded voices a recognizer understands better than espeak-ng's made one."""
+    return _spoken(["flite", "-voice", voice, "-t", text, "-o", str(scratch)], scratch, text)
+
+
+def _spoken(command: list[str], scratch: Path, text: str) -> Samples:
     subprocess.run(command, check=True, capture_output=True)
     samples = read_wav(scratch)
     loud = np.flatnonzero(np.abs(samples) > 0.01)
@@ -88,6 +98,33 @@ def find(utterance: Samples, recording: Samples, after_s: float = 0.0) -> Placed
     noise = found - gain * wanted
     ratio = gain * gain * float(wanted @ wanted) / max(float(noise @ noise), 1e-12)
     return Placed((start + at) / RATE, float(scores[at]), float(10 * np.log10(max(ratio, 1e-12))))
+
+
+def find_words(utterance: Samples, recording: Samples, after_s: float = 0.0) -> Placed:
+    """Where the same words are spoken by the same voice, though not sample by sample: by the shape of the spectrum
+    over time. Other words of the same voice come to 0.5 at most; there is no SNR."""
+    wanted, held = _spectrum(utterance), _spectrum(recording[int(after_s * RATE) :])
+    if held.shape[0] < wanted.shape[0]:
+        held = np.pad(held, ((0, wanted.shape[0] - held.shape[0]), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(held, wanted.shape[0], axis=0)  # (places, bands, frames)
+    shape = wanted.T - wanted.mean()
+    parts = windows - windows.mean(axis=(1, 2), keepdims=True)
+    norms = np.sqrt((parts**2).sum(axis=(1, 2)) * (shape**2).sum())
+    scores = (parts * shape).sum(axis=(1, 2)) / np.maximum(norms, 1e-9)
+    at = int(np.argmax(scores))
+    return Placed(after_s + at * 0.01, float(scores[at]), 0.0)
+
+
+def _spectrum(samples: Samples) -> npt.NDArray[np.float64]:
+    """Log power in 20 bands from 200 to 3400 Hz, every 10 ms. (frames, 20)"""
+    step, size = RATE // 100, 256
+    if samples.size < size:
+        samples = np.pad(samples, (0, size - samples.size))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, size)[::step] * np.hanning(size)
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+    edges = np.linspace(200, 3400, 21) * size / RATE
+    bands = [power[:, int(low) : max(int(high), int(low) + 1)].sum(axis=1) for low, high in pairwise(edges)]
+    return np.asarray(np.log10(np.stack(bands, axis=1) + 1e-3))
 
 
 def join(parts: Sequence[Samples]) -> Samples:

@@ -100,7 +100,7 @@ class _Pipeline:
                 finally:
                     if not answered:  # cancelled too: the answer to this clause must not become the next one's
                         self.kill()
-                out = unescaped(answer[:-1].decode("utf-8", "replace")).strip()
+                out = " ".join(unescaped(answer[:-1].decode("utf-8", "replace")).split())
                 return out.removesuffix(dot) if dot else out
         finally:
             self.waiting -= 1
@@ -110,6 +110,12 @@ class _Pipeline:
         if self._process is not None and self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process = None
+
+    async def close(self) -> None:
+        process = self._process
+        self.kill()
+        if process is not None:
+            await process.wait()
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
@@ -143,7 +149,7 @@ class ApertiumTranslator:
 
     async def close(self) -> None:
         for pipeline in self._pipelines.values():
-            pipeline.kill()
+            await pipeline.close()
 
     async def translate(
         self, text: str, source: str, target: str, *, context: Sequence[str] = ()
