@@ -44,8 +44,11 @@ def _serve(settings: dict[str, Any], pipe: Any) -> None:
 
 
 @contextmanager
-def service(database: str | None) -> Iterator[tuple[str, int, str]]:
-    """The service on free ports. Yields its REST address, its process id and an API key."""
+def service(database: str | None, **beyond: Any) -> Iterator[tuple[str, int, str]]:
+    """The service on free ports. Yields its REST address, its process id and an API key.
+
+    beyond: what `sessions:` of its configuration says otherwise.
+    """
     with tempfile.TemporaryDirectory() as folder:
         url = database or f"sqlite:///{folder}/sessions.db"
         key = _make_key(url)
@@ -54,6 +57,7 @@ def service(database: str | None) -> Iterator[tuple[str, int, str]]:
             "stream_bind": "127.0.0.1:0",
             "database": url,
             "data_dir": folder,
+            **beyond,
         }
         here, there = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(target=_serve, args=(settings, there))
@@ -181,7 +185,7 @@ def _frames(count: int) -> list[bytes]:
 
 async def streams(options: argparse.Namespace) -> dict[str, Any]:
     """N streams at 50 frames a second, loopback interpreter."""
-    with service(options.database) as (url, pid, key):
+    with service(options.database, interpreter="loopback") as (url, pid, key):
         callers: list[_Caller] = []
         async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
             for _ in range(options.streams):
