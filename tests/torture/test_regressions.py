@@ -124,6 +124,20 @@ def test_a_body_of_no_kind(daemon: Daemon, transport: str) -> None:
 
 
 @both
+@pytest.mark.parametrize(
+    ("formats", "names"),
+    [
+        ("0 8 0 8 101", "a=rtpmap:101 telephone-event/8000\r\n"),
+        ("0 96 97 8 98", "".join(f"a=rtpmap:{number} PCMU/8000\r\n" for number in (96, 97, 98))),
+    ],
+)
+def test_a_format_of_ours_that_is_offered_twice(daemon: Daemon, transport: str, formats: str, names: str) -> None:
+    """pjmedia went on to look for the second one behind the end of a list."""
+    with peer(daemon, transport) as caller:
+        assert call(caller, OFFER.partition("m=")[0] + f"m=audio 4000 RTP/AVP {formats}\r\n{names}") == 200
+
+
+@both
 def test_no_offer_and_a_refusal(daemon: Daemon, transport: str) -> None:
     with peer(daemon, transport) as caller:
         caller.send(caller.request("INVITE", user="sess_01HZZZZZZZZZZZZZZZZZZZZZZZ"))
