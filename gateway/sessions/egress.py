@@ -20,7 +20,7 @@ from gateway.sessions.webhooks import TIMEOUT_S, Answer
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-#: Octets of an answer that are read; nobody uses them, but a connection is kept only when all was read.
+#: Octets of an answer that are read. Few use them, but a connection is kept only when all was read.
 _ANSWER_LIMIT: Final = 64 * 1024
 
 
@@ -98,16 +98,21 @@ class HttpPost:
         )
 
     async def __call__(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+        answer, _ = await self.ask(url, body, headers, TIMEOUT_S)
+        return answer
+
+    async def ask(self, url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> tuple[Answer, bytes]:
+        """The same, and what was answered: at most 64 KiB of it."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 addresses = await self._guard.addresses(url, self._resolve)
                 return await self._send(url, addresses[0], body, headers)
         except (PermissionError, ValueError, httpx.InvalidURL) as error:
-            return Answer(None, str(error), refused=True)
+            return Answer(None, str(error), refused=True), b""
         except (OSError, httpx.HTTPError, TimeoutError) as error:
-            return Answer(None, f"{type(error).__name__}: {error}".strip(": "))
+            return Answer(None, f"{type(error).__name__}: {error}".strip(": ")), b""
 
-    async def _send(self, url: str, address: str, body: bytes, headers: dict[str, str]) -> Answer:
+    async def _send(self, url: str, address: str, body: bytes, headers: dict[str, str]) -> tuple[Answer, bytes]:
         asked = httpx.URL(url)
         request = self._client.build_request(
             "POST",
@@ -118,12 +123,12 @@ class HttpPost:
         )
         response = await self._client.send(request, stream=True)
         try:
-            size = 0
+            answered = bytearray()
             async for chunk in response.aiter_raw():
-                size += len(chunk)
-                if size > _ANSWER_LIMIT:
+                answered += chunk
+                if len(answered) > _ANSWER_LIMIT:
                     break
-            return Answer(response.status_code, "")
+            return Answer(response.status_code, ""), bytes(answered[:_ANSWER_LIMIT])
         finally:
             await response.aclose()
 

@@ -334,14 +334,15 @@ class LiveSession:
             self._interpreter.left(message.speaker)
         self._on_other(peer, message, now)
 
-    def _on_played(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
-        assert isinstance(message, m.MarkPlayed)
-        self._interpreter.played(message.target, message.name)
-        self._on_other(peer, message, now)
-
-    def _on_cleared(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
-        assert isinstance(message, m.AudioCleared)
-        self._interpreter.cleared(message.target, message.played_ms, message.dropped_ms)
+    def _on_outcome(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
+        """What became of what the interpreter has sent or asked for."""
+        match message:
+            case m.MarkPlayed(name, target):
+                self._interpreter.played(target, name)
+            case m.AudioCleared(target, played_ms, dropped_ms):
+                self._interpreter.cleared(target, played_ms, dropped_ms)
+            case m.CallError(target, _, reason):
+                self._interpreter.refused(target, reason)
         self._on_other(peer, message, now)
 
     def _on_other(self, _peer: Peer, message: m.ClientMessage, now: float) -> None:
@@ -394,6 +395,5 @@ _HANDLERS: Final[dict[type, Callable[[LiveSession, Peer, m.ClientMessage, float]
     m.SessionEnd: LiveSession._on_end,
     m.CallJoined: LiveSession._on_joined,
     m.CallLeft: LiveSession._on_left,
-    m.MarkPlayed: LiveSession._on_played,
-    m.AudioCleared: LiveSession._on_cleared,
+    **dict.fromkeys((m.MarkPlayed, m.AudioCleared, m.CallError), LiveSession._on_outcome),
 }

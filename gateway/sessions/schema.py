@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from gateway.speech.tools import ToolDefinition, duplicate
 
 MODES: Final = ("bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice")
 Mode = Literal["bidirectional_translation", "assistive_translation", "ai_agent", "help_chat_voice"]
@@ -24,9 +26,7 @@ _IPV6: Final = "|".join(
     + [f"({_HEX}:){{1,{7 - n}}}(:{_HEX}){{1,{n}}}" for n in range(1, 7)]
 )
 #: A name, an IPv4 address or an IPv6 address in brackets; nothing that two parsers would read in two ways.
-_WEB_URL: Final = (
-    rf"^https?://({_LABEL}(\.{_LABEL}){{0,10}}|\[({_IPV6})\])(:({_PORT}))?([/?#][!-~]{{0,1700}})?$"
-)
+_WEB_URL: Final = rf"^https?://({_LABEL}(\.{_LABEL}){{0,10}}|\[({_IPV6})\])(:({_PORT}))?([/?#][!-~]{{0,1700}})?$"
 
 #: pydantic states the pattern of an object's names, and not that there are no others.
 _CLOSED: Final = {"additionalProperties": False}
@@ -86,7 +86,14 @@ class AiAgent(Request):
     greeting: Annotated[Text, Field(max_length=2_000)] | None = None
     voice: Annotated[Text, Field(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    tools: Annotated[list[dict[str, Any]], Field(max_length=64)] | None = None
+    tools: Annotated[list[ToolDefinition], Field(max_length=64)] | None = None
+
+    @field_validator("tools")
+    @classmethod
+    def _named_apart(cls, value: list[ToolDefinition] | None) -> list[ToolDefinition] | None:
+        if value and (name := duplicate(value)) is not None:
+            raise ValueError(f"two tools are called {name}")
+        return value
 
 
 class Recording(Request):
@@ -142,7 +149,9 @@ class Dial(Request):
 
     to: Annotated[str, Field(pattern=r"^[!-~]{1,256}$", examples=["+15551234567", "sip:200@pbx.example.com"])]
     speaker: SpeakerName | None = None
-    from_: Annotated[str, Field(pattern=r"^[!-~]{1,256}$", examples=["+15557654321"])] | None = Field(None, alias="from")
+    from_: Annotated[str, Field(pattern=r"^[!-~]{1,256}$", examples=["+15557654321"])] | None = Field(
+        None, alias="from"
+    )
     timeout_seconds: Annotated[int, Field(ge=1, le=600), BeforeValidator(_whole)] | None = None
     trunk: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] | None = None
 

@@ -34,6 +34,7 @@ from gateway.sessions.store import Session
 from gateway.sessions.stream import StreamServer
 from gateway.sessions.studio import Studio
 from gateway.sessions.telephony import Gateway
+from gateway.sessions.toolhooks import ToolHooks
 from gateway.sessions.webhooks import Dispatcher
 from gateway.speech.engines.registry import Engines
 from gateway.speech.interpreter import Interpreter, Sink
@@ -96,6 +97,9 @@ async def serve(
     dispatcher = Dispatcher(database, post, clock, secret=default_secret)
     teller = Teller(config.sessions.node, webhooks.url)
     studio = Studio(config.sessions.data_dir, clock)
+    gateway = Gateway(config.admin.bind, internal_key)
+    tools = HttpPost(guard)  # of its own, so that no webhook waits for a slow tool
+    hooks = ToolHooks(tools, gateway, database, clock, default_secret)
     speech = SpeechMetrics()
     interpreters: Interpreters | None = None
     if config.sessions.interpreter == "pipeline":
@@ -104,7 +108,9 @@ async def serve(
         await interpreters.start()
 
     def interpreter(session: Session, sink: Sink) -> Interpreter:
-        return Loopback(sink) if interpreters is None else interpreters.make(terms_of(session), sink)
+        if interpreters is None:
+            return Loopback(sink)
+        return interpreters.make(terms_of(session), sink, hooks.reach(session))
 
     hub = Hub(database, teller, limits, interpreter, studio, clock, dispatcher.wake)
     journal = asyncio.create_task(hub.journal.run(), name="journal")
@@ -115,7 +121,6 @@ async def serve(
     base = stream_base(config, stream_host, stream_port)
     members = Membership(hub, base)
     await members.step()
-    gateway = Gateway(config.admin.bind, internal_key)
     service = Service(hub, members, guard, gateway, token_secret=secret, internal_key=internal_key)
     if interpreters is not None:
         service.admits = interpreters.check
@@ -162,6 +167,7 @@ async def serve(
         await interpreters.close()
     await dispatcher.close(patience_s=5.0)
     await post.close()
+    await tools.close()
     await gateway.close()
     database.call(nodes.leave, config.sessions.node)
     database.close()

@@ -105,7 +105,10 @@ class Service:
     async def create(self, principal: Principal, asked: SessionCreate, ticket: Ticket | None) -> Reply:
         """POST /v1/sessions. Session, credit and idempotent answer are one transaction."""
         if asked.webhook_url is not None:
-            await self._check_webhook(asked.webhook_url)
+            await self._check_webhook(asked.webhook_url, "webhook_url")
+        for place, tool in enumerate((asked.ai_agent and asked.ai_agent.tools) or ()):
+            if tool.url is not None:
+                await self._check_webhook(tool.url, f"ai_agent.tools.{place}.url")
         languages = {party.type: party.language for party in asked.participants or []}
         self.admits(Terms(asked.mode, asked.source_language, asked.target_language, languages))
         with self._running.one(ticket):
@@ -266,11 +269,11 @@ class Service:
             await asyncio.sleep(0.25)
         return stored
 
-    async def _check_webhook(self, url: str) -> None:
+    async def _check_webhook(self, url: str, param: str) -> None:
         try:
             await self._guard.check(url)
         except (PermissionError, ValueError) as error:
-            raise PeerFault(Fault.INVALID_FIELD, f"webhook_url: {error}", param="webhook_url") from None
+            raise PeerFault(Fault.INVALID_FIELD, f"{param}: {error}", param=param) from None
 
     def _replay(self, connection: Connection, ticket: Ticket | None, now: float) -> Reply | None:
         if ticket is None:

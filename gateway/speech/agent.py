@@ -48,13 +48,15 @@ class Stages(Protocol):
 @dataclass(frozen=True)
 class Part:
     """What an agent plays. tongue: of a party, by its name. dialogue: with whom it talks; called once, with its hands
-    and its caller's language. answered_in: the language of an answer, given the caller's. sources: what the last answer
-    comes from. dial: calls a human into the session and returns what went wrong; None: that can not be had."""
+    and its caller's language. greeted_in: the language of the greeting, where the caller's is to be found out yet;
+    answered_in: that of an answer, given the caller's. sources: what the last answer comes from. dial: calls a human
+    into the session and returns what went wrong; None: that can not be had."""
 
     tongue: Callable[[str], Tongue]
     dialogue: Callable[[Hands, Callable[[], str]], Dialogue]
     greeting: str | None = None
     voice: str | None = None
+    greeted_in: Callable[[str], Awaitable[str]] | None = None
     answered_in: Callable[[str], str] = str
     sources: Callable[[], list[str]] = list
     dial: Callable[[str], Awaitable[str]] | None = None
@@ -248,7 +250,9 @@ class Agent:
         self._language = party.tongue.language
         if self._part.greeting and not self._greeted:
             self._greeted = True
-            await self._say(party, _once(self._part.greeting), self._greeting_heard)
+            if party.tongue.given is None and self._part.greeted_in is not None:
+                self._language = await self._part.greeted_in(self._part.greeting)
+            await self._say(party, _once(self._part.greeting), self._greeting_heard, self._language)
         while True:
             await self._news.wait()
             self._news.clear()

@@ -37,6 +37,7 @@ class HelpDesk:
         instructions: str = "",
     ) -> None:
         self.sources: list[str] = []  #: where the last answer comes from
+        self.written: str | None = None  #: its language, where that is not the caller's
         self._library = library
         self._translator = translator
         self._language = language
@@ -48,6 +49,7 @@ class HelpDesk:
         """The system prompt for a thinker's answer to this."""
         hits = await self._find(question)
         self.sources = [hit.passage.where for hit in hits]
+        self.written = None
         return for_help(self._instructions, [hit.passage for hit in hits], self._language())
 
     async def quote(self, question: str) -> tuple[str, str]:
@@ -102,15 +104,14 @@ class HelpDesk:
 class Quoter:
     """A `Thinker` that reads out what it finds."""
 
-    engine: Final = "quoting"
-    languages: Final = frozenset({ANY})
-
     def __init__(self, desk: HelpDesk) -> None:
+        self.engine = "quoting"
+        self.languages = frozenset({ANY})
         self._desk = desk
 
     async def think(
         self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), temperature: float | None = None
     ) -> AsyncIterator[str | ToolCall]:
         question = next((message.text for message in reversed(messages) if message.role == "user"), "")
-        _, text = await self._desk.quote(question)
+        self._desk.written, text = await self._desk.quote(question)
         yield text

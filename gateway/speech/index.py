@@ -142,11 +142,11 @@ class Index:
             worth = _worth(word)
             weight = log(1 + (len(self._passages) - len(matches) + 0.5) / (len(matches) + 0.5)) * worth
             total += worth
-            for number, count in matches.items():
+            for number, matched in matches.items():
                 length = self._passages[number][1]
-                dampened = count * (_K1 + 1) / (count + _K1 * (1 - _B + _B * length / average))
+                dampened = matched * (_K1 + 1) / (matched + _K1 * (1 - _B + _B * length / average))
                 scores[number] += weight * dampened
-                covered[number] += worth * min(1.0, count)
+                covered[number] += worth * min(1.0, matched)
         best = sorted(scores, key=lambda number: (-scores[number], number))[:limit]
         return [Hit(scores[n], covered[n] / total, self._passages[n][0]) for n in best]
 

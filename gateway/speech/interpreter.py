@@ -78,5 +78,8 @@ class Interpreter(Protocol):
     def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
         """Play-out was cut short, by `Sink.clear` or because a leg ended. Both count from the report before."""
 
+    def refused(self, target: str, message: str) -> None:
+        """The gateway could not do what it was asked to do with the call of `target`."""
+
     def close(self) -> None:
         """The session ends: finish what is begun, then answer no more."""

@@ -6,18 +6,22 @@ Owns the engines of the process and their health, and the answer to a creation t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from gateway.errors import Fault, PeerFault
 from gateway.speech import languages
+from gateway.speech.agent import Agent
 from gateway.speech.caller import Tongue
 from gateway.speech.detection import TextDetector
 from gateway.speech.endpointing import Tuning
 from gateway.speech.engines.registry import Engines
 from gateway.speech.fallback import Chains, Health
 from gateway.speech.interpreter import Interpreter, Sink
+from gateway.speech.library import Library
 from gateway.speech.pipeline import Measures, Pipeline
 from gateway.speech.resilience import Limits
+from gateway.speech.roles import AI_AGENT, ALONE, HELP, ROLES, Reach, Roles
 from gateway.speech.settings import Speech
 from gateway.speech.stages import ANY, Stage, primary
 from gateway.speech.terms import AGENT, CUSTOMER, Terms, differ
@@ -38,17 +42,28 @@ class Interpreters:
         self._clock = clock
         self._measures = measures
         self._detector = TextDetector()
+        documents = settings.help_chat.documents
+        self.library = None if documents is None else Library(documents)
+        self._roles = Roles(settings.help_chat, self.chains, self.library, self._detector)
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self.engines.start()
+        if self.library is not None:
+            self._reading = asyncio.create_task(self.library.run(), name="documents")
 
     async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
         await self.engines.close()
 
-    def make(self, terms: Terms, sink: Sink) -> Interpreter:
-        """A session's interpreter."""
+    def make(self, terms: Terms, sink: Sink, reach: Reach = ALONE) -> Interpreter:
+        """A session's interpreter. reach: what an agent can get at beyond its session."""
         endpointing = self._settings.endpointing
         tuning = Tuning(hangover_ms=endpointing.hangover_ms, longest_ms=endpointing.longest_s * 1000)
+        if terms.mode in ROLES:
+            part = self._roles.part(terms, reach, self.tongue)
+            return Agent(sink, self.chains, part, tuning, self._clock)
         return Pipeline(
             sink,
             terms,
@@ -66,8 +81,11 @@ class Interpreters:
 
         With two languages one direction is enough: what the other one lacks is told to the session when it is wanted.
         """
-        ways = ((CUSTOMER, AGENT), (AGENT, CUSTOMER))
-        lacks = [self._lacks(terms, speaker, listener) for speaker, listener in ways]
+        if terms.mode in ROLES:
+            lacks = [self._lacks_alone(terms)]
+        else:
+            ways = ((CUSTOMER, AGENT), (AGENT, CUSTOMER))
+            lacks = [self._lacks(terms, speaker, listener) for speaker, listener in ways]
         if all(lacks):
             why = dict.fromkeys(reason for reasons in lacks for reason in reasons)
             raise PeerFault(Fault.ENGINE_NOT_AVAILABLE, "; ".join(why))
@@ -96,6 +114,21 @@ class Interpreters:
             heard = {language.code for language in languages.TABLE}
         codes = {primary(one) for one in heard} or {"en"}
         return sorted(codes, key=lambda code: (code != "en", code))
+
+    def _lacks_alone(self, terms: Terms) -> list[str]:
+        """What an agent lacks to talk with a caller."""
+        spoken = terms.language_of(CUSTOMER)
+        likely = spoken or self._heard_here()[0]
+        lacks = []
+        if not (self.engines.recognizer(spoken) or (spoken is None and self.engines.recognizer(likely))):
+            lacks.append(self.missing(Stage.RECOGNITION, spoken or "any language"))
+        if self.engines.synthesizer(likely) is None:
+            lacks.append(self.missing(Stage.SYNTHESIS, likely))
+        if terms.mode == HELP and self.library is None:
+            lacks.append("there are no documents to answer from: speech.help_chat.documents is not set")
+        if terms.mode == AI_AGENT and self.engines.thinker(spoken) is None:
+            lacks.append(self.missing(Stage.THINKING, spoken or "any language"))
+        return lacks
 
     def _lacks(self, terms: Terms, speaker: str, listener: str) -> list[str]:
         """What one way lacks."""

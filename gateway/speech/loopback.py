@@ -40,6 +40,9 @@ class Loopback:
     def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
         """What was not heard is not said again."""
 
+    def refused(self, target: str, message: str) -> None:
+        """It asks for nothing."""
+
     def close(self) -> None:
         self._speakers.clear()
 

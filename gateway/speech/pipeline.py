@@ -141,6 +141,9 @@ class Pipeline:
             account.cleared(played_ms, dropped_ms)
             self._settle()
 
+    def refused(self, target: str, message: str) -> None:
+        """It asks for nothing."""
+
     def close(self) -> None:
         """What was begun is written down as far as it was understood; nothing more is spoken."""
         if self._closed:

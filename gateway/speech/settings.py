@@ -5,6 +5,7 @@ Owns keys, types, defaults and bounds. Knows no engine's code: that is found by 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -59,6 +60,15 @@ class Rest(Section):
         return self
 
 
+class HelpChat(Section):
+    """What `help_chat_voice` answers from, and how."""
+
+    documents: Path | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")] | None = None
+    greeting: Annotated[str, Field(max_length=2000)] | None = None
+    instructions: Annotated[str, Field(max_length=20_000)] = ""
+
+
 class Speech(Section):
     """engines: by name; `offline` is there without being named. The stages: engines in order of preference, each the
     fallback of the one before it; an engine that can not do the language is passed over."""
@@ -70,6 +80,7 @@ class Speech(Section):
     thinking: tuple[EngineName, ...] = ()
     endpointing: Endpointing = Endpointing()
     rest: Rest = Rest()
+    help_chat: HelpChat = HelpChat()
 
     @field_validator("engines", mode="before")
     @classmethod

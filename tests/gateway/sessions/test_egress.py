@@ -104,6 +104,21 @@ def test_an_ipv6_address_is_posted_to() -> None:
     assert b"host: [::1]:" in request.lower()
 
 
+def test_what_was_answered_can_be_had_and_is_bounded() -> None:
+    async def scenario(size: int) -> tuple[Answer, bytes]:
+        server = Server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        listening = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+        sender = HttpPost(Guard(["127.0.0.0/8"]), resolver("127.0.0.1"))
+        url = f"http://a.example:{listening.sockets[0].getsockname()[1]}/"
+        made = await sender.ask(url, b"{}", {}, 10.0)
+        await sender.close()
+        listening.close()
+        return made
+
+    assert asyncio.run(scenario(5)) == (Answer(200, ""), b"xxxxx")
+    assert len(asyncio.run(scenario(300_000))[1]) == 64 * 1024
+
+
 def test_redirects_are_not_followed() -> None:
     answer, requests = post(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
     assert (answer.status, answer.good, len(requests)) == (302, False, 1)

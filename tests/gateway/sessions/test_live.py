@@ -67,6 +67,9 @@ class FakeInterpreter:
     def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
         self.told.append(("cleared", target, played_ms, dropped_ms))
 
+    def refused(self, target: str, message: str) -> None:
+        self.told.append(("refused", target, message))
+
     def close(self) -> None:
         self.told.append(("close",))
 
@@ -321,7 +324,10 @@ def test_what_was_heard_is_told_to_the_interpreter(scene: Scene) -> None:
     scene.tell(peer, {"type": "mark.played", "name": "turn-1", "target": "customer"})
     cleared = {"type": "audio.cleared", "target": "customer", "played_ms": 40, "dropped_ms": 60, "marks": ["turn-2"]}
     scene.tell(peer, cleared)
-    assert scene.interpreter.told == [("played", "customer", "turn-1"), ("cleared", "customer", 40, 60)]
+    scene.tell(peer, {"type": "call.error", "target": "customer", "code": "transfer_failed", "message": "486"})
+    assert scene.interpreter.told == [
+        ("played", "customer", "turn-1"), ("cleared", "customer", 40, 60), ("refused", "customer", "486"),
+    ]  # fmt: skip
 
 
 def test_the_interpreter_acts_on_calls(scene: Scene) -> None:

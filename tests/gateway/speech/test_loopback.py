@@ -74,4 +74,5 @@ def test_what_became_of_its_audio_is_nothing_to_it() -> None:
     loopback = Loopback(sink)
     loopback.played("customer", "nobody's mark")
     loopback.cleared("customer", 20, 40)
+    loopback.refused("customer", "nobody asked")
     assert sink.heard == []
