@@ -72,6 +72,31 @@ def check(config: ConfigOption = DEFAULT_FILE) -> None:
         typer.echo(f"on this host: {note}")
 
 
+@app.command("route-test")
+def route_test(
+    to: Annotated[str, typer.Argument(help="Whom the INVITE is for: a number, a user, or a whole SIP URI.")],
+    config: ConfigOption = DEFAULT_FILE,
+    from_uri: Annotated[str, typer.Option("--from", help="Who calls: a user, or a whole SIP URI.")] = "anonymous",
+    source: Annotated[str, typer.Option(help="The IP address that it comes from.")] = "127.0.0.1",
+    transport: Annotated[str, typer.Option(help="udp, tcp or tls.")] = "udp",
+    trunk: Annotated[str, typer.Option(help="Its trunk, where the source is not to decide.")] = "",
+    header: Annotated[list[str] | None, typer.Option(help='One of its headers, like "X-Queue: sales".')] = None,
+) -> None:
+    """Say which trunk and which route an INVITE would take, and why. Exits 1 when there would be no call."""
+    from gateway.calls.rehearsal import invite, rehearse
+
+    checked = _load(config)
+    pairs = (line.partition(":") for line in header or ())
+    headers = {name.strip(): value.strip() for name, _, value in pairs}
+    try:
+        event = invite(to, from_uri=from_uri, source=source, transport=transport, trunk=trunk, headers=headers)
+    except ValueError as error:
+        _fail(f"that is no INVITE: {error}")
+    taken, lines = rehearse(checked, event)
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if taken else 1)
+
+
 @app.command()
 def version() -> None:
     """Say which version this is."""

@@ -51,6 +51,18 @@ def test_a_good_file_is_fine(config: Path) -> None:
     assert result.stdout.startswith(f"{config}: fine\n")
 
 
+def test_a_route_is_tried_without_a_call(config: Path) -> None:
+    with config.open("a") as file:
+        file.write("routes: [{name: sales, user: '47', headers: {X-Queue: s.*}, mode: ai_agent}]\n")
+    taken = _call("route-test", "47", "-c", str(config), "--header", "X-Queue: sales", "--from", "anna")
+    assert taken.exit_code == 0
+    assert "route 1 'sales' matches" in taken.stdout
+    refused = _call("route-test", "47", "-c", str(config), "--source", "127.0.0.2")
+    assert refused.exit_code == 1
+    assert "route 1 'sales' does not match: there is no header X-Queue" in refused.stdout
+    assert _call("route-test", "sip:a@", "-c", str(config)).stderr.startswith("that is no INVITE: ")
+
+
 def test_version() -> None:
     assert _call("version").stdout.startswith(f"glotgate {__version__} ")
 
