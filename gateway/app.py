@@ -21,6 +21,7 @@ from gateway.bootstrap import Start
 from gateway.channel import Channel, PeerGone
 from gateway.config import Media
 from gateway.lifeline import EXIT_HOPELESS, Lifeline
+from gateway.ops.loglevel import LogLevel
 from gateway.ops.logs import Log, install
 
 
@@ -117,7 +118,8 @@ def main(words: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears it and ends things in order
     fds = {name: int(number) for name, _, number in (word.partition("=") for word in given.fd)}
     start = bootstrap.read(fds.pop("start"))
-    log = install(start.config.logging, given.role)
+    level = LogLevel(fds.pop("level")) if "level" in fds else None
+    log = install(start.config.logging, given.role, level=level)
     try:
         ROLES[given.role](start, fds, given.parent, log)
     except PeerGone:

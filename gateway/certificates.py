@@ -45,8 +45,9 @@ def days_left(path: Path, now_unix: float) -> float:
 
 
 def _faults(tls: Tls, now_unix: float) -> list[tuple[KeyPath, str]]:
-    assert tls.certificate is not None and tls.key is not None  # the configuration's own rule
-    faults = []
+    assert tls.certificate is not None  # the configuration's own rule, for both
+    assert tls.key is not None
+    faults: list[tuple[KeyPath, str]] = []
     for name, path in (("certificate", tls.certificate), ("key", tls.key), ("ca_file", tls.ca_file)):
         if path is not None:
             try:

@@ -8,6 +8,7 @@ heard of; that is what its watch lives on.
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
 import socket
 import time
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 import httpx
 
-from gateway import __version__, lifeline
+from gateway import __version__, bootstrap, lifeline
 from gateway.bootstrap import Start
 from gateway.calls import dialling
 from gateway.calls.controller import Controller
@@ -33,6 +34,7 @@ from gateway.ops.processes import ProcessFeed
 from gateway.ops.trunks import describe
 from gateway.section import split_host_port
 from gateway.sip import events as sip
+from gateway.sip import pieces
 from gateway.trunks import in_force
 from rtp import control
 
@@ -114,9 +116,19 @@ class Hub:
                     self._draining.cancel()
                 self._draining = self._loop.create_task(self._drain(message.timeout_s))
             case lifeline.Reloaded():
-                self._health.reloaded(message.problems)
+                self._health.reloaded(message.problems, message.changed, message.needs_restart)
+                if fd is not None:
+                    self._take(bootstrap.read(fd))
                 self._metrics.config_reloads["refused" if message.problems else "ok"].inc()
                 self._metrics.config_last_reload_ok.set(not message.problems)
+
+    def _take(self, start: Start) -> None:
+        """Another configuration is in force."""
+        self._start = start
+        self._controller.reconfigure(start.config)
+        self._dialler = Dialler(in_force(start.config.trunks), self._controller.dial)
+        for piece in pieces.cut(json.dumps(bootstrap.plain(start.config, "sip")).encode()):
+            self._controller.send_sip(piece)
 
     def _attach(self, message: lifeline.Attach, fd: int | None) -> None:
         name = message.process

@@ -18,7 +18,7 @@ from gateway.channel import PeerGone
 
 #: The exit status of a process that would fail the same way again (sysexits: EX_CONFIG).
 EXIT_HOPELESS: Final = 78
-_MAX_MESSAGE: Final = 8192
+_MAX_MESSAGE: Final = 65536
 
 
 class Attach(Struct, frozen=True, tag=True):
@@ -43,10 +43,15 @@ class Drain(Struct, frozen=True, tag=True):
 
 
 class Reloaded(Struct, frozen=True, tag=True):
-    """Supervisor: the configuration file was read again. problems: why it was not taken."""
+    """Supervisor: the configuration file was read again. problems: why it was not taken.
+
+    changed: keys that have another value from now on; needs_restart: keys that wait for one. With what is in force
+    now as a file descriptor (`bootstrap.read`), unless there are problems.
+    """
 
     problems: list[str]
     needs_restart: list[str]
+    changed: list[str] = []
 
 
 class Pulse(Struct, frozen=True, tag=True):

@@ -26,11 +26,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gateway import bootstrap, channel, host, lifeline
+from gateway import bootstrap, channel, host, lifeline, reload
 from gateway.config import Config
 from gateway.configfile import ConfigError, load
 from gateway.lifeline import EXIT_HOPELESS, Lifeline
+from gateway.ops import loglevel
+from gateway.ops.loglevel import LogLevel
 from gateway.ops.logs import Log, install
+from gateway.reload import Effect, Reload
 from gateway.restart import RestartPolicy
 from gateway.sdnotify import Notifier
 
@@ -82,7 +85,7 @@ class Supervisor:
         config: Config,
         log: Log,
         notifier: Notifier,
-        read_again: Callable[[], tuple[list[str], list[str]]],
+        read_again: Callable[[Config], Reload],
         command: Command = app_command,
     ) -> None:
         self._config, self._log, self._notifier = config, log, notifier
@@ -90,6 +93,7 @@ class Supervisor:
         self._key = secrets.token_urlsafe(32)
         # Its size is for those to set who know the layout; here it only outlives them.
         self._plane = os.memfd_create("glotgate-plane", os.MFD_CLOEXEC)
+        self._level = loglevel.create(config.logging.level)
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         names = ["controller", "sip", "rtp"]
         if config.sessions.mode == "embedded":
@@ -140,7 +144,7 @@ class Supervisor:
                 self._start(child, now)
 
     def _start(self, child: Child, now: float) -> None:
-        fds: dict[str, int] = {"start": bootstrap.write(bootstrap.Start(self._config, self._key), child.name)}
+        fds = {"start": self._start_file(child.name), "level": os.dup(self._level)}
         ours: int | None = None
         if child.name == "controller":
             a, b = channel.pair()
@@ -174,6 +178,9 @@ class Supervisor:
                 if other is not child and other.process is not None and not other.replaced:
                     self._tell(lifeline.Attach(other.name, other.process.pid, other.life))
 
+    def _start_file(self, role: str) -> int:
+        return bootstrap.write(bootstrap.Start(self._config, self._key), role)
+
     # Hearing
 
     def _read_signals(self) -> None:
@@ -188,12 +195,21 @@ class Supervisor:
                 self._stop(f"{signal.Signals(number).name} received", 0)
 
     def _reload(self) -> None:
-        problems, needs_restart = self._read_again()
-        for problem in problems:
+        again = self._read_again(self._config)
+        for problem in again.problems:
             self._log.error("configuration not taken", problem=problem)
-        for key in needs_restart:
+        for key in again.paths(Effect.RESTART):
             self._log.warning("a change needs a restart", key=key)
-        self._tell(lifeline.Reloaded(problems, needs_restart))
+        told = [[text[:300] for text in some[:50]] for some in (again.problems, *map(again.paths, reversed(Effect)))]
+        fd = None
+        if again.config is not None:
+            self._config = again.config
+            LogLevel(self._level).set(again.config.logging.level)
+            self._log.info("configuration taken", changed=again.paths(Effect.NOW))
+            fd = self._start_file("controller")
+        self._tell(lifeline.Reloaded(*told), fd)
+        if fd is not None:
+            os.close(fd)
 
     def _read_lifeline(self) -> None:
         try:
@@ -358,19 +374,6 @@ def _how(returncode: int) -> str:
         return f"killed by signal {-returncode}"
 
 
-def reloader(path: Path, running: Config) -> Callable[[], tuple[list[str], list[str]]]:
-    """Read the file again: what is wrong with it, and which sections differ from what runs."""
-
-    def reload() -> tuple[list[str], list[str]]:
-        try:
-            fresh = load(path)
-        except ConfigError as error:
-            return [str(problem) for problem in error.problems], []
-        return [], [name for name in Config.model_fields if getattr(fresh, name) != getattr(running, name)]
-
-    return reload
-
-
 def main(path: Path) -> int:
     """Be the daemon: `glotgate serve` becomes this process."""
     try:
@@ -383,7 +386,7 @@ def main(path: Path) -> int:
     host.name_process("glotgate")
     for note in host.port_notes(config):
         log.warning("host", note=note)
-    return Supervisor(config, log, Notifier(), reloader(path, config)).run()
+    return Supervisor(config, log, Notifier(), lambda running: reload.read(path, running, time.time())).run()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Advertiser:
         """The address for a peer. source: `host:port`, `[v6]:port` or a bare address, as the sip process tells it."""
         if self._fixed is not None:
             return self._fixed
-        host = _host(source)
+        host = host_of(source)
         if host is None:
             return self._bind
         address = self._known.get(host)
@@ -38,7 +38,8 @@ class Advertiser:
         return address
 
 
-def _host(source: str) -> str | None:
+def host_of(source: str) -> str | None:
+    """The IP address in what the sip process tells of a source; None when there is none."""
     host = source
     if source.startswith("["):
         host = source[1:].partition("]")[0]

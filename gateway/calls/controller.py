@@ -15,11 +15,13 @@ from typing import Any, Final
 
 from gateway.calls import actions as do
 from gateway.calls import inputs, reporting, routing
+from gateway.calls.addresses import host_of
 from gateway.calls.directory import Directory, SessionInfo
 from gateway.calls.intake import Intake, Order
 from gateway.calls.registry import Registry
 from gateway.calls.runner import Runner
 from gateway.calls.session import LiveSession, Place
+from gateway.calls.traces import Traces
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
 from gateway.errors import Fault, GatewayError
@@ -76,6 +78,8 @@ class Controller:
         self._legs_seen = LegTotals(metrics, plane.capacity)
         self._loop_feed, self.agent_feed = LoopFeed(metrics), AgentFeed(metrics, config.trunks)
         self._runners: dict[int, Runner] = {}  # by dialog of the present sip process
+        self._orphans: dict[str, Runner] = {}  # by Call-ID, those whose dialog is lost
+        self._traces = Traces(self.send_sip)
         self._all: dict[str, Runner] = {}  # by call id, those whose dialog is lost included
         self._legs: dict[tuple[int, int], Runner] = {}
         self._sip: Channel[sip.AnyEvent] | None = None
@@ -102,6 +106,14 @@ class Controller:
         self._sip = channel
         self._loop.add_reader(channel.fileno(), self._read_sip)
 
+    def reconfigure(self, config: Config) -> None:
+        """Another configuration, from the next call, stream and decision on; what runs keeps its terms."""
+        self._config = config
+        self.symmetric = config.media.symmetric
+        self._intake.reconfigure(config)
+        self._registry.reconfigure(config)
+        self._finished.path = config.logging.call_records
+
     def sip_lost(self) -> None:
         """The sip process is gone: its dialogs with it, not the talk. Says nothing twice."""
         if self._sip is None:
@@ -112,6 +124,7 @@ class Controller:
         self.agent_feed.restarted()
         orphans = list(self._runners.values())
         self._runners.clear()
+        self._orphans |= {runner.identity.sip_call_id: runner for runner in orphans}
         self._log.warning("sip_process_lost", calls=len(orphans))
         for runner in orphans:
             runner.feed(inputs.SipLost())
@@ -182,6 +195,11 @@ class Controller:
         """The live calls, for `/calls`."""
         return reporting.describe(self._all.values(), self._plane, self._loop.time())
 
+    async def trace(self, call_id: str) -> list[sip.WireMessage] | None:
+        """The SIP messages that are kept of a call, running or just over; None: no such call."""
+        runner = self._all.get(call_id)
+        return await self._traces.ask(call_id, None if runner is None else runner.identity.sip_call_id)
+
     @property
     def active(self) -> int:
         """How many calls there are."""
@@ -242,6 +260,8 @@ class Controller:
         """The call has ended in every respect: record it and forget it."""
         if self._all.pop(runner.call_id, None) is None:
             return
+        self._orphans.pop(runner.identity.sip_call_id, None)
+        self._traces.over(runner.call_id, runner.identity.sip_call_id)
         if self._runners.get(runner.dialog) is runner:
             del self._runners[runner.dialog]
         if runner.leg is not None:
@@ -280,10 +300,24 @@ class Controller:
                     self._log.warning("ready_with_a_note", note=note)
             case sip.Invited():
                 self._invited(event)
+            case sip.Traced():
+                self._traces.answered(event)
+            case sip.Stray():
+                self._stray(event)
+            case sip.CertificateTaken():
+                self._agent_feed.certificate(event)
+                if event.problem:
+                    self._log.error("certificate_not_taken", problem=event.problem)
             case _:
                 runner = self._runners.get(event.dialog)
                 if runner is not None:
                     runner.on_dialog(event)
+
+    def _stray(self, event: sip.Stray) -> None:
+        """A BYE for a dialog that was lost with its process: the peer has ended the call all the same."""
+        runner = self._orphans.get(event.sip_call_id)
+        if runner is not None and host_of(runner.identity.source) == host_of(event.source):
+            runner.feed(inputs.PeerGone("bye"))
 
     def _invited(self, event: sip.Invited) -> None:
         self._begin(self._intake.of_invite(event, self._loop.time()))

@@ -50,12 +50,16 @@ class Intake:
     """Makes calls. now: seconds of the event loop's clock."""
 
     def __init__(self, config: Config, exchange: Exchange, random: Random, log: Log) -> None:
-        self._config = config
         self._exchange = exchange
         self._random = random
         self._log = log
-        self._advertise = Advertiser(config.media.bind, config.media.advertise)
         self._dialogs = 0
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """For calls from now on."""
+        self._config = config
+        self._advertise = Advertiser(config.media.bind, config.media.advertise)
 
     def of_invite(self, event: sip.Invited, now: float) -> Runner:
         trunk = named(self._config.trunks, event.trunk) or IMPLICIT

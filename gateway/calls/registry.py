@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from gateway.calls.directory import Directory, SessionInfo
 from gateway.calls.routing import Create, Existing
 from gateway.calls.session import LiveSession, Place
+from gateway.config import Config
 from gateway.errors import Fault, GatewayError
 from gateway.ops.metrics import Metrics
 from gateway.stream.client import Address, StreamClient, tls_context
@@ -54,6 +55,10 @@ class Registry:
         self._meter = StreamMeter(place.metrics)
         self._live: dict[str, LiveSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def reconfigure(self, config: Config) -> None:
+        """For sessions that begin from now on."""
+        self._place = self._place._replace(config=config)
 
     def start(self) -> None:
         self._spawn(self._probe())

@@ -58,7 +58,7 @@ class Finished:
 
     def __init__(self, metrics: Metrics, path: Path | None, wall: Callable[[], float]) -> None:
         self._metrics = metrics
-        self._path = path
+        self.path = path
         self._wall = wall
 
     def take(self, runner: Runner, now: float) -> None:
@@ -82,12 +82,12 @@ class Finished:
         )
         line = record.build(runner.identity, ending, runner.statistics)
         line["audio_faults"] = [finding.cause for finding in runner.diagnosis.findings]
-        if self._path is None:
+        if self.path is None:
             runner.log.info("call_over", record=line)
             return
         runner.log.info("call_over", outcome=call.outcome, end_reason=call.end_reason, seconds=line["duration_s"])
         try:
-            record.write(self._path, line)
+            record.write(self.path, line)
         except OSError as error:
             self._metrics.records_failed.inc()
             runner.log.error("call_record_not_written", error=str(error), record=line)

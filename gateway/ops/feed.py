@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from gateway.ops.absorbed import advance
 from gateway.ops.metrics import Metrics
-from gateway.sip.events import AgentCounters, AgentReady, RegistrationChanged
+from gateway.sip.events import AgentCounters, AgentReady, CertificateTaken, RegistrationChanged
 from gateway.trunks import Trunk
 from rtp.control import EngineReady, LoopCounters
 from rtp.plane import STATS
@@ -164,6 +164,7 @@ class AgentFeed:
 
     def __init__(self, metrics: Metrics, trunks: Sequence[Trunk] = ()) -> None:
         self._metrics = metrics
+        self._expires_unix = 0.0
         self.registrations = {
             trunk.name: RegistrationChanged(trunk.name, "off") for trunk in trunks if trunk.registration is not None
         }
@@ -180,6 +181,19 @@ class AgentFeed:
     def absorb(self, event: AgentCounters) -> None:
         self._metrics.sip_dialogs.set(event.dialogs)
         self._metrics.sip_events.absorb(event.counters)
+
+    def certificate(self, event: CertificateTaken) -> None:
+        """Of the TLS transports, at the start and whenever it was taken up again."""
+        if event.problem:
+            self._metrics.sip_certificate["refused"].inc()
+        else:
+            self._metrics.sip_certificate["ok"].inc()
+            self._expires_unix = event.expires_unix
+
+    def at(self, now_unix: float) -> None:
+        """What changes with time alone."""
+        if self._expires_unix:
+            self._metrics.sip_certificate_days.set((self._expires_unix - now_unix) / 86_400)
 
     def restarted(self) -> None:
         self._metrics.sip_dialogs.set(0)

@@ -18,7 +18,10 @@ class Health:
     def __init__(self) -> None:
         self.pids: dict[str, int] = {}  #: of the processes that run
         self._gone: dict[str, str] = {}
+        self._reloads = 0
         self._problems: list[str] = []
+        self._changed: list[str] = []
+        self._needs_restart: list[str] = []
 
     def started(self, process: str, pid: int) -> None:
         self.pids[process] = pid
@@ -28,9 +31,10 @@ class Health:
         self.pids.pop(process, None)
         self._gone[process] = f"the {process} process ended ({reason}) and is being replaced"
 
-    def reloaded(self, problems: list[str]) -> None:
-        """What was wrong with the configuration file when it was read again; the one before stays in force."""
-        self._problems = [f"the changed configuration was not taken: {problem}" for problem in problems]
+    def reloaded(self, problems: list[str], changed: list[str], needs_restart: list[str]) -> None:
+        """The configuration file was read again. With problems the one before stays in force."""
+        self._reloads += 1
+        self._problems, self._changed, self._needs_restart = problems, changed, needs_restart
 
     def report(self, reasons: list[str], notes: list[str]) -> dict[str, Any]:
         """For `/readyz`. reasons, notes: the controller's own."""
@@ -38,8 +42,18 @@ class Health:
         return {
             "ready": not reasons,
             "reasons": reasons,
-            "notes": [*notes, *self._problems],
+            "notes": [
+                *notes,
+                *(f"the changed configuration was not taken: {problem}" for problem in self._problems),
+                *(f"a change of {key} waits for a restart" for key in self._needs_restart),
+            ],
             "processes": {name: self.pids[name] for name in PROCESSES if name in self.pids},
+            "configuration": {
+                "reloads": self._reloads,
+                "problems": self._problems,
+                "changed": self._changed,
+                "needs_restart": self._needs_restart,
+            },
         }
 
 

@@ -21,6 +21,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from gateway.config import Logging
+from gateway.ops.loglevel import LogLevel
 
 Log = FilteringBoundLogger
 
@@ -54,30 +55,34 @@ def redact(value: Any, key: str = "") -> Any:
     return value
 
 
-def make_logger(settings: Logging, process: str, stream: TextIO | None = None) -> Log:
-    """A logger that writes to `stream` (default: standard error) and says which process speaks."""
+def make_logger(settings: Logging, process: str, stream: TextIO | None = None, level: LogLevel | None = None) -> Log:
+    """A logger that writes to `stream` (default: standard error) and says which process speaks.
+
+    level: one that may change; without it the one of the settings holds for good.
+    """
     out = stream if stream is not None else sys.stderr
-    return cast(Log, structlog.wrap_logger(structlog.WriteLogger(out), **_form(settings, process, out)))
+    return cast(Log, structlog.wrap_logger(structlog.WriteLogger(out), **_form(settings, process, out, level)))
 
 
-def install(settings: Logging, process: str, stream: TextIO | None = None) -> Log:
+def install(settings: Logging, process: str, stream: TextIO | None = None, level: LogLevel | None = None) -> Log:
     """Make this the form of every line of the process: of `structlog.get_logger`, and of what libraries say
     through `logging` from WARNING on. Once per process, by its composition root."""
     out = stream if stream is not None else sys.stderr
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(out), **_form(settings, process, out))
-    log = make_logger(settings, process, out)
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(out), **_form(settings, process, out, level))
+    log = make_logger(settings, process, out, level)
     root = logging.getLogger()
     root.handlers[:] = [_Bridge(log)]
     root.setLevel(logging.WARNING)
     return log
 
 
-def _form(settings: Logging, process: str, out: TextIO) -> dict[str, Any]:
+def _form(settings: Logging, process: str, out: TextIO, level: LogLevel | None) -> dict[str, Any]:
     def say_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event["process"] = process
         return event
 
     processors: list[Processor] = [
+        *([] if level is None else [level.keep]),
         say_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -88,10 +93,10 @@ def _form(settings: Logging, process: str, out: TextIO) -> dict[str, Any]:
         processors += [_escape, structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="time")]
     else:
         processors.append(_to_json)
-    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    lowest = logging.DEBUG if level is not None else logging.getLevelNamesMapping()[settings.level.upper()]
     return {
         "processors": processors,
-        "wrapper_class": structlog.make_filtering_bound_logger(level),
+        "wrapper_class": structlog.make_filtering_bound_logger(lowest),
         "cache_logger_on_first_use": True,
     }
 

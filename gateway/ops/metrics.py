@@ -120,6 +120,12 @@ class Metrics(Table):
         )
         self.sip_events = self._bounded("sip_agent_events", "What the user agent counted.", "event", 64)
         self.sip_dialogs = gauge("sip_dialogs", "INVITE dialogs that the user agent holds.")
+        self.sip_certificate = many(
+            "sip_tls_certificates", "Certificates taken up, and those that could not be.", result=("ok", "refused")
+        )
+        self.sip_certificate_days = gauge(
+            "sip_tls_certificate_expiry_days", "Days until the certificate that is shown ends; 0 without TLS."
+        )
         self.sip_fit = gauge("sip_stack_fit_for_network", "1 when the pjsua2 build may face a network.")
         self.trunk_registered = self._info("trunk_registered", "1 while we are registered at the trunk's PBX.", "trunk")
         self.sip_max_calls = gauge("sip_stack_max_calls", "Calls that the pjsua2 build can carry.")

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import lifeline
+from gateway import bootstrap, lifeline
 from gateway.bootstrap import Start
 from gateway.channel import Channel, pair
 from gateway.config import Config
@@ -20,6 +20,7 @@ from gateway.hub import Hub
 from gateway.lifeline import Lifeline
 from gateway.ops.logs import make_logger
 from gateway.sip import events as sip
+from gateway.sip.pieces import Collector
 from rtp import control, plane
 from rtp.control import LATENESS_BOUNDS_US
 
@@ -179,6 +180,36 @@ def test_a_refused_reload_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         text = (await bench.get("/metrics")).text
         assert 'glotgate_config_reloads_total{result="refused"} 1.0' in text
         assert "glotgate_config_last_reload_successful 0.0" in text
+
+    _run(work, monkeypatch)
+
+
+def test_a_reload_reaches_the_calls_and_the_sip_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = [{"name": "all", "user": ".*", "mode": "ai_agent"}]
+    fresh = Config.model_validate(CONFIG.model_dump() | {"routes": routes})
+
+    async def work(bench: Bench) -> None:
+        agent: Channel[Any] = bench.attach("sip", sip.AnyCommand)
+        agent.send(READY)
+        fd = bootstrap.write(Start(fresh, "internal"), "controller")
+        bench.supervisor.send(lifeline.Reloaded([], ["media.capacity"], ["routes"]), fd)
+        os.close(fd)
+        collector = Collector()
+        taken: list[Config] = []
+
+        async def arrived() -> bool:
+            for command in agent.receive():
+                if isinstance(command, sip.Reconfigure) and (config := collector.take(command)):
+                    taken.append(config)
+            return bool(taken)
+
+        await bench.until(arrived)
+        assert taken[0].routes == fresh.routes
+        assert taken[0].sessions.api_key is None
+        report = (await bench.get("/readyz")).json()
+        assert report["configuration"]["changed"] == ["routes"]
+        assert "a change of media.capacity waits for a restart" in report["notes"]
+        assert 'glotgate_config_reloads_total{result="ok"} 1.0' in (await bench.get("/metrics")).text
 
     _run(work, monkeypatch)
 

@@ -19,7 +19,7 @@ def test_messages_arrive_in_order_as_they_were() -> None:
         Attach("sip", 7),
         Exited("rtp", "killed"),
         Drain(1.5),
-        Reloaded(["a"], []),
+        Reloaded(["a"], ["b"], ["c"]),
         Pulse(["rtp"]),
         Status(True, "x"),
     ]

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Config
-from gateway.supervisor import app_command, main, reloader
+from gateway.supervisor import app_command, main
 
 #: Long enough for a busy machine; nothing here is a measurement.
 PATIENCE_S = 30.0
@@ -64,6 +63,9 @@ class Daemon:
     def start_of(self, role: str, number: int = 0) -> dict[str, Any]:
         return self.wait_for(number + 1, "start", role=role)[number]
 
+    def touch(self, suffix: str) -> None:
+        Path(f"{self._journal}{suffix}").touch()
+
     def end(self) -> int:
         return self.process.wait(PATIENCE_S)
 
@@ -100,10 +102,10 @@ def test_starts_four_and_hands_each_what_it_needs(daemon: Daemon) -> None:
     daemon.notified("READY=1")
     fds = {role: daemon.start_of(role)["fds"] for role in ("controller", "sip", "rtp", "sessions")}
     assert fds == {
-        "controller": ["lifeline", "plane", "wakeup"],
-        "sip": ["channel"],
-        "rtp": ["channel", "plane", "wakeup"],
-        "sessions": [],
+        "controller": ["level", "lifeline", "plane", "wakeup"],
+        "sip": ["channel", "level"],
+        "rtp": ["channel", "level", "plane", "wakeup"],
+        "sessions": ["level"],
     }
     attached = {event["process"]: event["fd"] for event in daemon.wait_for(4, "Attach")}
     assert attached == {"controller": False, "sip": True, "rtp": True, "sessions": False}
@@ -214,7 +216,7 @@ def test_gives_up_on_what_can_not_start(tmp_path: Path, fail: str, starts: int) 
 def test_sighup_tells_what_is_wrong_and_changes_nothing(daemon: Daemon) -> None:
     daemon.notified("READY=1")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_for(1, "Reloaded", problems=["f:1: bad"], needs_restart=["sip"])
+    daemon.wait_for(1, "Reloaded", problems=["f:1: bad"], needs_restart=[], changed=[], fd=False)
     assert "configuration not taken" in daemon.log()
     assert len(daemon.events("start")) == 4
 
@@ -224,13 +226,18 @@ def test_the_command_line_of_a_process_names_no_secret_and_no_working_directory(
     assert words[1:] == ["-P", "-m", "gateway.app", "rtp", "--parent", str(os.getpid()), "--fd=channel=5"]
 
 
-def test_reloading_names_what_needs_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text("media: {capacity: 5}")
-    again = reloader(path, Config())
-    assert again() == ([], ["media"])
-    path.write_text("media: {capcity: 5}")
-    assert again() == ([f"{path}:1: media.capcity: unknown key; did you mean capacity?"], [])
+def test_sighup_hands_on_what_can_change_and_names_what_can_not(daemon: Daemon) -> None:
+    daemon.notified("READY=1")
+    daemon.touch(".good")
+    daemon.process.send_signal(signal.SIGHUP)
+    told = {"problems": [], "needs_restart": ["media.capacity"], "changed": ["drain.timeout_s"], "fd": True}
+    daemon.wait_for(1, "Reloaded", **told)
+    assert len(daemon.events("start")) == 4
+    # A process that is replaced is given what is in force, and the drain is as long as it says now.
+    os.kill(daemon.start_of("sip")["pid"], signal.SIGKILL)
+    assert daemon.start_of("sip", 1)["capacity"] == 2
+    daemon.process.send_signal(signal.SIGTERM)
+    daemon.wait_for(1, "Drain", timeout_s=7.0)
 
 
 def test_a_bad_file_is_told_and_nothing_is_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,18 @@ def note(journal: str, **fields: Any) -> None:
     os.close(fd)
 
 
+def _read_again(running: Any, journal: str) -> Any:
+    """A file that is bad, or, once there is `JOURNAL.good`, one that asks for a shorter drain and another capacity."""
+    from gateway.reload import Reload, merge
+
+    if not Path(f"{journal}.good").exists():
+        return Reload(["f:1: bad"], [], None)
+    media = running.media.model_copy(update={"capacity": 3})
+    drain = running.drain.model_copy(update={"timeout_s": 7})
+    config, changes = merge(running, running.model_copy(update={"media": media, "drain": drain}))
+    return Reload([], changes, config)
+
+
 def supervise(journal: str, fail: str) -> int:
     from gateway import restart, supervisor
     from gateway.config import Config, Logging
@@ -40,7 +52,7 @@ def supervise(journal: str, fail: str) -> int:
 
     config = Config.model_validate({"drain": {"timeout_s": 60}, "media": {"capacity": 2}})
     log = make_logger(Logging(format="json"), "supervisor")
-    return supervisor.Supervisor(config, log, Notifier(), lambda: (["f:1: bad"], ["sip"]), command).run()
+    return supervisor.Supervisor(config, log, Notifier(), lambda running: _read_again(running, journal), command).run()
 
 
 def live(journal: str, fail: str, role: str, parent: str, *fds: str) -> int:
@@ -49,7 +61,8 @@ def live(journal: str, fail: str, role: str, parent: str, *fds: str) -> int:
     host.die_with(int(parent))
     given = {name: int(fd) for name, _, fd in (word.partition("=") for word in fds)}
     start = bootstrap.read(given.pop("start"))
-    note(journal, event="start", role=role, fds=sorted(given), key=bool(start.internal_key), argv=sys.argv)
+    told = {"key": bool(start.internal_key), "capacity": start.config.media.capacity}
+    note(journal, event="start", role=role, fds=sorted(given), argv=sys.argv, **told)
     failing, _, status = fail.partition(":")
     if failing == role:
         return int(status)
