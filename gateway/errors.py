@@ -65,6 +65,7 @@ class Fault(Enum):
     DIAL_FAILED = Outcome(0, 502, 0, _U, "dial_failed")
     SERVICE_UNAVAILABLE = Outcome(503, 503, 1013, _S, "service_unavailable", retry=True)
     DRAINING = Outcome(503, 503, 1012, _S, "draining", retry=True)
+    OVERLOADED = Outcome(503, 503, 1013, _S, "service_unavailable", retry=True)
     CAPACITY = Outcome(503, 503, 1013, _S, "service_unavailable", retry=True)
     BAD_SDP = Outcome(488, 0, 0, _R, "invalid_request")
     NO_COMMON_CODEC = Outcome(488, 0, 0, _R, "invalid_request")

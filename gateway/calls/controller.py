@@ -15,16 +15,16 @@ from typing import Any, Final
 
 from gateway.calls import actions as do
 from gateway.calls import inputs, reporting, routing
-from gateway.calls.addresses import host_of
+from gateway.calls.agency import Agency
 from gateway.calls.directory import Directory, SessionInfo
 from gateway.calls.intake import Intake, Order
+from gateway.calls.load import Load
+from gateway.calls.readiness import Readiness
 from gateway.calls.registry import Registry
 from gateway.calls.runner import Runner
 from gateway.calls.session import LiveSession, Place
-from gateway.calls.traces import Traces
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
-from gateway.errors import Fault, GatewayError
 from gateway.ops.feed import AgentFeed, LegTotals, LoopFeed
 from gateway.ops.logs import Log, OncePerCall
 from gateway.ops.metrics import Metrics
@@ -65,6 +65,7 @@ class Controller:
         self._plane = plane
         self._wakeup_fd = wakeup_fd
         self._log = log
+        self._wall = wall
         self._loop = asyncio.get_running_loop()
         totals = Totals()
         self._pump = Pump(plane, config.stream.frame_ms, totals)
@@ -77,14 +78,13 @@ class Controller:
         self._finished = reporting.Finished(metrics, config.logging.call_records, wall)
         self._legs_seen = LegTotals(metrics, plane.capacity)
         self._loop_feed, self.agent_feed = LoopFeed(metrics), AgentFeed(metrics, config.trunks)
+        self._load = Load(config.overload, metrics, log)
+        self._agency = Agency(self.agent_feed, log, self.send_sip, self._tell_readiness)
         self._runners: dict[int, Runner] = {}  # by dialog of the present sip process
-        self._orphans: dict[str, Runner] = {}  # by Call-ID, those whose dialog is lost
-        self._traces = Traces(self.send_sip)
         self._all: dict[str, Runner] = {}  # by call id, those whose dialog is lost included
         self._legs: dict[tuple[int, int], Runner] = {}
         self._sip: Channel[sip.AnyEvent] | None = None
         self._rtp: Channel[control.AnyEvent] | None = None
-        self._agent: sip.AgentReady | None = None
         self._rtp_ready = asyncio.Event()
         self._heard: set[str] = set()
         self._draining = False
@@ -112,6 +112,7 @@ class Controller:
         self.symmetric = config.media.symmetric
         self._intake.reconfigure(config)
         self._registry.reconfigure(config)
+        self._load.reconfigure(config.overload)
         self._finished.path = config.logging.call_records
 
     def sip_lost(self) -> None:
@@ -120,11 +121,10 @@ class Controller:
             return
         self._loop.remove_reader(self._sip.fileno())
         self._sip.close()
-        self._sip = self._agent = None
-        self.agent_feed.restarted()
+        self._sip = None
         orphans = list(self._runners.values())
         self._runners.clear()
-        self._orphans |= {runner.identity.sip_call_id: runner for runner in orphans}
+        self._agency.lost(orphans)
         self._log.warning("sip_process_lost", calls=len(orphans))
         for runner in orphans:
             runner.feed(inputs.SipLost())
@@ -198,7 +198,7 @@ class Controller:
     async def trace(self, call_id: str) -> list[sip.WireMessage] | None:
         """The SIP messages that are kept of a call, running or just over; None: no such call."""
         runner = self._all.get(call_id)
-        return await self._traces.ask(call_id, None if runner is None else runner.identity.sip_call_id)
+        return await self._agency.traces.ask(call_id, None if runner is None else runner.identity.sip_call_id)
 
     @property
     def active(self) -> int:
@@ -207,28 +207,18 @@ class Controller:
 
     def not_ready(self) -> list[str]:
         """Why no call would be taken now, in words for `/readyz`; empty: ready."""
-        reasons = []
-        if self._draining:
-            reasons.append("draining")
-        if self._agent is None:
-            reasons.append("the sip process is not ready")
-        if not self._rtp_ready.is_set():
-            reasons.append("the rtp process is not ready")
-        if not self._registry.reachable:
-            reasons.append("the session service does not answer")
-        return reasons
+        return self._readiness.reasons()
 
     def notes(self) -> list[str]:
         """What an operator should know though calls are taken."""
-        fit = self._agent is None or self._agent.fit_for_network
-        unfit = f"this pjsua2 build is not fit for a network and carries {self.capacity} calls"
-        return [*([] if fit else [unfit]), *self._loop_feed.notes]
+        return [*self._agency.notes(), *self._loop_feed.notes]
 
     @property
     def capacity(self) -> int:
         """Calls that fit."""
         fits = self._config.media.capacity
-        return fits if self._agent is None else min(fits, self._agent.max_calls)
+        agent = self._agency.agent
+        return fits if agent is None else min(fits, agent.max_calls)
 
     # What the calls share (`runner.Exchange`)
 
@@ -260,8 +250,7 @@ class Controller:
         """The call has ended in every respect: record it and forget it."""
         if self._all.pop(runner.call_id, None) is None:
             return
-        self._orphans.pop(runner.identity.sip_call_id, None)
-        self._traces.over(runner.call_id, runner.identity.sip_call_id)
+        self._agency.over(runner)
         if self._runners.get(runner.dialog) is runner:
             del self._runners[runner.dialog]
         if runner.leg is not None:
@@ -287,59 +276,31 @@ class Controller:
     def _on_sip(self, event: sip.AnyEvent) -> None:
         self._heard.add("sip")
         match event:
-            case sip.AgentCounters():
-                self.agent_feed.absorb(event)
-            case sip.RegistrationChanged():
-                self.agent_feed.registration(event)
-            case sip.AgentReady():
-                self._agent = event
-                self.agent_feed.ready(event)
-                self._tell_readiness()
-                self._log.info("sip_ready", listening=event.listening, version=event.version)
-                for note in self.notes():
-                    self._log.warning("ready_with_a_note", note=note)
             case sip.Invited():
                 self._invited(event)
-            case sip.Traced():
-                self._traces.answered(event)
-            case sip.Stray():
-                self._stray(event)
-            case sip.CertificateTaken():
-                self._agent_feed.certificate(event)
-                if event.problem:
-                    self._log.error("certificate_not_taken", problem=event.problem)
+            case sip.AgentReady() | sip.AgentCounters() | sip.Stray() | sip.Traced() | sip.CertificateTaken():
+                self._agency.take(event)
+            case sip.RegistrationChanged():
+                self.agent_feed.registration(event)
             case _:
                 runner = self._runners.get(event.dialog)
                 if runner is not None:
                     runner.on_dialog(event)
 
-    def _stray(self, event: sip.Stray) -> None:
-        """A BYE for a dialog that was lost with its process: the peer has ended the call all the same."""
-        runner = self._orphans.get(event.sip_call_id)
-        if runner is not None and host_of(runner.identity.source) == host_of(event.source):
-            runner.feed(inputs.PeerGone("bye"))
-
     def _invited(self, event: sip.Invited) -> None:
         self._begin(self._intake.of_invite(event, self._loop.time()))
 
     def _begin(self, runner: Runner) -> None:
-        refusal = self._refusal(runner.unknown)
+        refusal = self._readiness.refusal(len(self._all), self.capacity, runner.unknown)
         self._runners[runner.dialog] = self._all[runner.call_id] = runner
         self._empty.clear()
         self.metrics.calls_started[runner.identity.direction].inc()
         runner.begin(refusal)
 
-    def _refusal(self, unknown: bool) -> GatewayError | None:
-        """Why a call is not even tried."""
-        if self._draining:
-            return GatewayError(Fault.DRAINING, "the gateway is stopping")
-        if len(self._all) >= self.capacity:
-            return GatewayError(Fault.CAPACITY, "no free leg")
-        if self._sip is None:  # of a call of ours; theirs come by it
-            return GatewayError(Fault.CAPACITY, "the sip process is away")
-        if self._rtp is None:
-            return GatewayError(Fault.CAPACITY, "the rtp process is away")
-        return GatewayError(Fault.SESSION_NOT_FOUND, "no such session or route") if unknown else None
+    @property
+    def _readiness(self) -> Readiness:
+        sip, rtp = self._agency.agent is not None, self._rtp is not None and self._rtp_ready.is_set()
+        return Readiness(self._draining, self._load.reason, sip, rtp, self._registry.reachable)
 
     # From the rtp process
 
@@ -367,6 +328,7 @@ class Controller:
         match event:
             case control.LoopCounters():
                 self._loop_feed.absorb(event)
+                self._load.heard(event)
                 return
             case control.EngineReady():
                 self._rtp_ready.set()
@@ -411,12 +373,12 @@ class Controller:
         self._registry.check(self._loop.time())
         self._legs_seen.observe(self._plane.stats)
         self._streams.each_second(self._registry.live())
+        self.agent_feed.at(self._wall())
+        if self._load.each_second():
+            self._tell_readiness()
         self.metrics.calls_active.set(len(self._all))
         self.metrics.calls_capacity.set(self.capacity)
-        for name, channel in (("sip", self._sip), ("rtp", self._rtp)):
-            if channel is not None:
-                self.metrics.channel_backlog[name].set(channel.backlog)
-                self.metrics.channel_refused.absorb({name: channel.refused})
+        reporting.channels(self.metrics, sip=self._sip, rtp=self._rtp)
 
     def _flush(self) -> None:
         for channel, lost in ((self._sip, self.sip_lost), (self._rtp, self.rtp_lost)):
@@ -428,5 +390,5 @@ class Controller:
 
     def _tell_readiness(self) -> None:
         """What OPTIONS is answered."""
-        ready = not self._draining and self._rtp_ready.is_set()
+        ready = self._readiness.options
         self.send_sip(sip.SetReadiness(ready, self._config.sip.retry_after_s))

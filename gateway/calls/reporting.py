@@ -15,6 +15,7 @@ from gateway.calls import record
 from gateway.calls.call import State
 from gateway.calls.runner import Runner
 from gateway.calls.session import LiveSession
+from gateway.channel import Channel
 from gateway.ops.metrics import Metrics
 from gateway.stream.playout import OCTETS_PER_MS
 from gateway.stream.pump import Totals
@@ -48,6 +49,14 @@ class StreamReport:
         m.streams_open.set(sum(session.client.is_open for session in sessions))
         m.stream_queue.set(sum(session.client.queued_octets for session in sessions))
         m.playout_queue.set(sum(session.queued_ms() for session in sessions) / 1000)
+
+
+def channels(metrics: Metrics, **open_channels: Channel[Any] | None) -> None:
+    """How far behind the other processes are. Each second, by their names; None: away."""
+    for name, channel in open_channels.items():
+        if channel is not None:
+            metrics.channel_backlog[name].set(channel.backlog)
+            metrics.channel_refused.absorb({name: channel.refused})
 
 
 class Finished:

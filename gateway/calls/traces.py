@@ -43,7 +43,8 @@ class Traces:
             return []
         self._requests += 1
         request = self._requests
-        waiting = self._waiting[request] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[list[sip.WireMessage]] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = waiting
         self._send(sip.TraceWanted(request, sip_call_id))
         try:
             async with asyncio.timeout(ANSWER_S):

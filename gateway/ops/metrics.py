@@ -73,6 +73,7 @@ class Metrics(Table):
         self.build_info = self._info("build_info", "1; what runs here.", "version", "python")
         self.ready = gauge("ready", "1 when /readyz answers 200.")
         self.draining = gauge("draining", "1 while no new calls are taken because the daemon is to stop.")
+        self.overloaded = gauge("overloaded", "1 while no new calls are taken for the sake of the running ones.")
         self.config_reloads = many("config_reloads", "Reloads of the configuration.", result=("ok", "refused"))
         self.config_last_reload_ok = gauge("config_last_reload_successful", "1 when the last (re)load was taken.")
         self.process_up = gauges("process_up", "1 while the process runs.", process=PROCESSES)

@@ -17,6 +17,31 @@ _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
+class CpuTimes(NamedTuple):
+    """Of all CPUs since the boot, in ticks. What runs at a lower priority than ours gives way, and is not counted."""
+
+    busy: int
+    total: int
+
+    def busy_percent_since(self, before: CpuTimes) -> float:
+        passed = self.total - before.total
+        return 100 * (self.busy - before.busy) / passed if passed > 0 else 0.0
+
+
+def cpu_times(proc: Path = Path("/proc")) -> CpuTimes | None:
+    """From the first line of /proc/stat: user nice system idle iowait irq softirq steal …; None when it is hidden."""
+    try:
+        with (proc / "stat").open() as file:
+            words = file.readline().split()
+    except OSError:
+        return None
+    if words[:1] != ["cpu"] or len(words) < 9:
+        return None
+    user, _nice, system, idle, iowait, irq, softirq, steal = map(int, words[1:9])
+    busy = user + system + irq + softirq + steal
+    return CpuTimes(busy, busy + _nice + idle + iowait)
+
+
 class Usage(NamedTuple):
     """cpu_s: user and system since its start; fds: -1 where they are hidden."""
 

@@ -6,9 +6,27 @@ from pathlib import Path
 import pytest
 
 from gateway.ops.metrics import Metrics
-from gateway.ops.processes import ProcessFeed, usage
+from gateway.ops.processes import CpuTimes, ProcessFeed, cpu_times, usage
 
 TICK = os.sysconf("SC_CLK_TCK")
+
+
+def test_cpu_times_leave_out_what_gives_way(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  100 1000 50 800 40 5 4 1 0 0\ncpu0 …\n")
+    before = cpu_times(tmp_path)
+    assert before == CpuTimes(160, 2000)
+    (tmp_path / "stat").write_text("cpu  150 2000 75 825 40 5 4 1 0 0\n")
+    after = cpu_times(tmp_path)
+    assert after is not None
+    assert after.busy_percent_since(before) == 100 * 75 / 1100
+    assert after.busy_percent_since(after) == 0.0
+
+
+@pytest.mark.parametrize("text", ["", "cpu 1 2 3\n", "intr 1 2 3 4 5 6 7 8 9\n"])
+def test_without_cpu_times_there_are_none(tmp_path: Path, text: str) -> None:
+    assert cpu_times(tmp_path) is None
+    (tmp_path / "stat").write_text(text)
+    assert cpu_times(tmp_path) is None
 
 
 def _process(proc: Path, pid: int, ticks: int, pages: int = 10, fds: int = 3) -> None:
