@@ -37,6 +37,7 @@ app = typer.Typer(
 keys = typer.Typer(help="API keys of the embedded session service.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(commands.sessions, name="sessions")
+app.command("languages")(commands.languages)
 app.command("dial")(commands.dial)
 app.add_typer(commands.webhooks(lambda path, job: _in_database(path, job), DEFAULT_FILE, time.time), name="webhooks")
 app.add_typer(

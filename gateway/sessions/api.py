@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Fault, GatewayError, PeerFault
-from gateway.sessions import openapi, results
+from gateway.sessions import language_list, openapi, results
 from gateway.sessions.access import IdempotencyKey, Reader, Writer, service_of, tell_credits
 from gateway.sessions.ids import new_id
 from gateway.sessions.results import Audio
@@ -145,6 +145,7 @@ def create_app(service: Service, data_dir: Path, ready: Callable[[], bool] = lam
     app.add_exception_handler(Exception, _on_bug)
     _add_session_routes(app)
     results.add_routes(app, Audio(data_dir))
+    language_list.add_routes(app)
     _add_health_routes(app, ready)
     openapi.complete(app)
     return _Frame(app, service.clock)
@@ -186,7 +187,6 @@ def _add_session_routes(app: FastAPI) -> None:
         body = await read_body(request)
         asked = parse(SessionEnd, body) if body else SessionEnd()
         return answer(await service_of(request).hang_up(principal, session_id, call_id, asked.reason))
-
 
     @app.post("/v1/sessions/{session_id}/calls/{call_id}/transfer", **openapi.TRANSFER)
     async def transfer(request: Request, principal: Writer, session_id: str, call_id: str) -> Response:

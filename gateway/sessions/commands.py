@@ -150,6 +150,14 @@ async def follow(url: str, token: str) -> None:
     await transport.wait_disconnected()
 
 
+def languages(key: Key, url: Url = _URL) -> None:
+    """List what the running service can do with which language."""
+    from gateway.speech.abilities import lines
+
+    for line in lines(_call(url, key, "GET", "/v1/languages")["data"]):
+        typer.echo(line)
+
+
 def webhooks(in_database: InDatabase, default_config: Path, now: Callable[[], float]) -> typer.Typer:
     """The webhook commands. in_database: runs a job on the configured database."""
     app = typer.Typer(no_args_is_help=True, help="Look at webhook deliveries, send one again.")

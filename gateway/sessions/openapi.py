@@ -17,6 +17,7 @@ from gateway.sessions.schema import (
     CallSummary,
     Dial,
     ErrorView,
+    LanguageList,
     RecordingItem,
     RecordingList,
     SessionCreate,
@@ -92,6 +93,10 @@ TRANSCRIPT: Final[dict[str, Any]] = {
         }
     }
     | _QUERY_ERRORS,
+}
+LANGUAGES: Final[dict[str, Any]] = {
+    "tags": ["languages"],
+    "responses": {200: {"model": LanguageList, "headers": _REQUEST_ID}} | _errors(401, 403, 429, 503),
 }
 RECORDINGS: Final[dict[str, Any]] = {
     "tags": ["results"],

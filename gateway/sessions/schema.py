@@ -286,6 +286,33 @@ class RecordingList(BaseModel):
     data: list[RecordingItem]
 
 
+class TranslationAbility(BaseModel):
+    """Codes; `*`: any."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    to: list[str]
+    from_: list[str] = Field(alias="from")
+
+
+class LanguageView(BaseModel):
+    """What can be done with a language. Lists are of engines, the preferred first."""
+
+    code: str
+    name: str
+    native_name: str
+    recognition: list[str]
+    translation: TranslationAbility
+    synthesis: list[str]
+    thinking: list[str]
+    detection: Literal["speech", "text"] | None
+
+
+class LanguageList(BaseModel):
+    object: Literal["list"]
+    data: list[LanguageView]
+
+
 class Timeline(BaseModel):
     """What happened when. Each event has `at_ms`, `type` and what belongs to it."""
 

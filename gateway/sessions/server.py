@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import structlog
 import uvicorn
@@ -36,6 +37,7 @@ from gateway.sessions.studio import Studio
 from gateway.sessions.telephony import Gateway
 from gateway.sessions.toolhooks import ToolHooks
 from gateway.sessions.webhooks import Dispatcher
+from gateway.speech.abilities import abilities
 from gateway.speech.engines.registry import Engines
 from gateway.speech.interpreter import Interpreter, Sink
 from gateway.speech.interpreters import Interpreters
@@ -124,6 +126,7 @@ async def serve(
     service = Service(hub, members, guard, gateway, token_secret=secret, internal_key=internal_key)
     if interpreters is not None:
         service.admits = interpreters.check
+        service.languages = partial(abilities, interpreters.engines)
     app = create_app(service, config.sessions.data_dir, ready=lambda: not stop.is_set())
     meter = Meter(app, internal_key, lambda: (len(hub.sessions), len(streams.streams)), lambda: streams.counts, speech)
     rest = _Uvicorn(

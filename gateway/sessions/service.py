@@ -82,6 +82,8 @@ class Service:
         self._running = Running()
         #: Whether somebody could interpret a session. Raises PeerFault.
         self.admits: Callable[[Terms], None] = lambda terms: None
+        #: What the engines can do with which language.
+        self.languages: Callable[[], list[dict[str, Any]]] = list
 
     # ---- who asks ----------------------------------------------------------------------------------
 

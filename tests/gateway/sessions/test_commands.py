@@ -118,3 +118,10 @@ def test_dialling_by_hand_says_why_it_can_not(shell: Shell) -> None:
     assert (result.exit_code, "503 service_unavailable" in result.output) == (1, True)
     result = shell.sessions("transfer", made["id"], "call_1", "sip:300@pbx")
     assert (result.exit_code, "session_not_found" in result.output) == (1, True)
+
+
+def test_languages_are_listed(shell: Shell) -> None:
+    result = CliRunner().invoke(app, ["languages"], env=shell.environment)
+    assert (result.exit_code, result.output.split()[:2]) == (0, ["code", "language"])
+    refused = CliRunner().invoke(app, ["languages", "--key", "sk_live_wrong"], env=shell.environment)
+    assert (refused.exit_code, "401" in refused.output) == (1, True)
