@@ -44,6 +44,7 @@ BLOCK: Final = 256  # packets that give one minimum to the drift fit
 REVIEW: Final = 64  # packets between two looks at the distribution; fewer at first, …
 REVIEW_LATE: Final = 8  # … after a late one, and …
 REVIEW_SPIKE: Final = 10  # … while a spike is being forgotten
+ROUND_NS: Final = 160_000_000  # a look after REVIEW packets waits for the others: for 20 ms of these all have a turn
 LATE_SHARE: Final = 0.006  # of the packets that may be late by jitter
 
 SETTLED: Final = 64  # packets before a stream may be placed at less than the start value
@@ -87,6 +88,7 @@ class Delay:
         self._origin: I64 = np.zeros(capacity, dtype=np.int64)
         self._count: I64 = np.zeros(capacity, dtype=np.int64)  # packets logged
         self._review_at: I64 = np.ones(capacity, dtype=np.int64)  # `_count` of the next look
+        self._urgent_at: I64 = np.ones(capacity, dtype=np.int64)  # … of the next one that does not wait for others
         self._fitted: I64 = np.zeros(capacity, dtype=np.int64)  # `_count` at the last block for the drift
         self._base: I64 = np.full(capacity, _FAR, dtype=np.int64)
         self._need: I64 = np.full(capacity, self.minimum, dtype=np.int64)  # what is known to be wanted, settled or not
@@ -102,6 +104,7 @@ class Delay:
         self._fell_at: I64 = np.zeros(capacity, dtype=np.int64)  # … since this `_count`
         self._patience: I64 = np.zeros(capacity, dtype=np.int64)  # decisions that a correction has waited for a pause
         self._lossy_until: I64 = np.zeros(capacity, dtype=np.int64)  # `_count` up to which a loss is remembered
+        self._short: I64 = np.zeros(capacity, dtype=np.int64)  # of the target, by the choice of the slot
 
     def reset(self, rows: Rows) -> None:
         """A new leg: nothing is known."""
@@ -111,6 +114,7 @@ class Delay:
         self._need[rows] = self.minimum
         self._lossy_until[rows] = 0
         self._patience[rows] = 0
+        self._short[rows] = 0
         self.drift.reset(rows)
         self.reset_base(rows)
 
@@ -122,6 +126,7 @@ class Delay:
         self._log[rows] = _UNSET
         self._count[rows] = 0
         self._review_at[rows] = 1
+        self._urgent_at[rows] = 1
         self._fitted[rows] = 0
         self._base[rows] = _FAR
         self._late_at[rows] = -1
@@ -132,6 +137,10 @@ class Delay:
         self._fell_at[rows] = 0
         self._lossy_until[rows] = np.minimum(self._lossy_until[rows], LOSSY)
         self.drift.new_base(rows)
+
+    def placed(self, rows: Rows, short: I64) -> None:
+        """The streams begin this much (k,) short of their target: as near as their slots allow, and near enough."""
+        self._short[rows] = np.maximum(short, 0)
 
     def observe(self, rows: Rows, arrival_ns: I64, position: I64, length: I64) -> I64 | None:
         """A packet of each row: (k,) ns on any monotonic clock, (k,) position of its first sample, (k,) samples.
@@ -148,7 +157,9 @@ class Delay:
         self._position[rows] = position
         relative = transit - self._base[rows]
         odd = (relative > self._limit[rows]) | (relative < 0)
-        due = count >= self._review_at[rows]
+        # Columns cost much the same for one row as for a hundred: what has time is done for all rows together.
+        turn = arrival_ns % ROUND_NS < FRAME * SAMPLE_NS
+        due = count >= np.where(turn, self._review_at[rows], self._urgent_at[rows])
         lost = None
         if np.count_nonzero(odd):
             which = np.flatnonzero(relative < 0)
@@ -200,7 +211,7 @@ class Delay:
         slack = np.where(quiet, IN_PAUSE, IN_SPEECH)
         forward = room - np.maximum(need + slack, self.start)
         forward -= (ahead + forward) % grain
-        back = room + slack - need
+        back = room + slack + self._short[rows] - need
         back -= (ahead + back) % grain
         off: I64 = np.where(forward > 0, forward, np.minimum(back, 0))
         if np.count_nonzero(off):
@@ -258,6 +269,7 @@ class Delay:
             self._restart(rows[longer], transit[longer])
         # One late packet may be the first of a spike: look at the distribution when that is known.
         self._review_at[rows] = np.minimum(self._review_at[rows], count + REVIEW_LATE)
+        self._urgent_at[rows] = np.minimum(self._urgent_at[rows], count + REVIEW_LATE)
         self._review(rows[spike & ~longer])
         lost: Bool = spike & ~longer & (relative > self.maximum) & (lasts > OUT_OF_REACH_NS)
         return lost
@@ -305,7 +317,9 @@ class Delay:
         self._limit[rows] = jitter
         self._need[rows] = need
         self.target[rows] = np.where(count < SETTLED, np.maximum(need, self.start), need)
-        self._review_at[rows] = count + np.where(peak > jitter, REVIEW_SPIKE, np.clip(count, 4, REVIEW))
+        after = np.where(peak > jitter, REVIEW_SPIKE, np.clip(count, 4, REVIEW))
+        self._review_at[rows] = count + after
+        self._urgent_at[rows] = np.where(after < REVIEW, count + after, _FAR)
 
     def _fit(self, rows: Rows, arrival_ns: I64) -> None:
         """The minimum of the last block of packets to the drift."""

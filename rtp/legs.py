@@ -16,6 +16,7 @@ import numpy as np
 
 from rtp import control, packet
 from rtp.errors import RejectReason
+from rtp.inbox import LONGEST, MTU
 from rtp.plane import STATS, Plane
 from rtp.ports import PortPool
 from rtp.seldom import Seldom
@@ -25,13 +26,10 @@ from rtp.source_lock import Address, SourceLock
 from rtp.srtp import Pointer, Srtp, pointer_to
 from rtp.table import KINDS, NOT_ACCEPTED, Table
 
-#: Octets of a datagram that are looked at. Buffers take more, so that a longer one is seen to be longer …
-LONGEST: Final = 1500
-MTU: Final = 1504  #: … and rows of them begin at multiples of four, which libsrtp needs.
 #: Datagrams from strangers looked at in one slot, all legs together; more wait in the kernel, which drops them.
 STRANGERS_PER_SLOT: Final = 16
 #: RTCP reports sent in one slot: those of a thousand legs fit in a second.
-REPORTS_PER_SLOT: Final = 4
+REPORTS_PER_SLOT: Final = 10
 #: Tries to bind a port that somebody outside our knowledge holds.
 BIND_TRIES: Final = 16
 

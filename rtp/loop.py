@@ -1,9 +1,11 @@
 """The real-time process: clock and deadlines. What happens to audio is in `tick.py`, to sockets in `legs.py`.
 
-Deadlines are absolute on CLOCK_MONOTONIC: slot n is due at `start + n · slot`, however late the one before
-was. A slot sends first (its packets depend on nothing that arrives in it, so they leave on time), then
-drains the sockets that epoll reports, in rounds of one datagram per socket, then captures. With no leg open
-the loop waits on its command channel and costs nothing.
+Deadlines are absolute on CLOCK_MONOTONIC: slot n is due at `start + n · slot`, however late the one before was. A slot
+has two halves. At its beginning its packets are sent, which depend on nothing that arrives, so they leave on time;
+in its middle what has arrived is taken to the jitter rings, and frames go up. So neither waits for the other. Between
+these the loop only looks at the sockets: arrivals are known to a quarter of a slot, while work on columns, which costs
+much the same for one leg as for a hundred, is done once. With no leg open the loop waits on its command channel and
+costs nothing.
 """
 
 from __future__ import annotations
@@ -14,20 +16,18 @@ import time
 from bisect import bisect_left
 from typing import Final
 
-import numpy as np
-
 from rtp import control, host
 from rtp.control import CommandChannel
 from rtp.errors import LABELS
-from rtp.legs import LONGEST, MTU, Legs
+from rtp.inbox import ROUNDS, Inbox
+from rtp.legs import Legs
 from rtp.plane import Plane
 from rtp.settings import Settings
-from rtp.srtp import pointer_to
 from rtp.table import Table
 from rtp.tick import FRAME_MS, Tick
 
-#: Datagrams taken from one socket in one slot; more wait in the kernel. Bounds what a flood can cost.
-ROUNDS: Final = 8
+#: Times in a slot that the sockets are looked at.
+LOOKS: Final = 4
 #: Frames that are made up for after a stall; a longer one is skipped, for a burst of old audio helps nobody.
 CATCH_UP_FRAMES: Final = 5
 SECOND_NS: Final = 1_000_000_000
@@ -41,7 +41,7 @@ class Loop:
         self._channel = channel
         self._wakeup_fd = wakeup_fd
         self._settings = settings
-        self._slot_ns = FRAME_NS // settings.slots_per_frame
+        self._look_ns = FRAME_NS // (settings.slots_per_frame * LOOKS)
         self._table = Table(plane, settings)
         self._legs = Legs(self._table, settings, channel.send, self._deliver)
         self._tick = Tick(self._table, self._legs.seldom, dtx=settings.dtx)
@@ -49,11 +49,8 @@ class Loop:
         self._legs.others[channel.fileno()] = lambda _slot, now_ns: self._commands(now_ns)
         self._running = True
 
-        buffer = np.zeros((plane.capacity, MTU), np.uint8)
-        self._batch = buffer[:, :LONGEST]
-        self._batch_views = [row.data for row in buffer]
-        at = pointer_to(buffer)
-        self._batch_pointers = [at + i * MTU for i in range(plane.capacity)]
+        self._inbox = Inbox(plane.capacity)
+        self._next = (0, 0)  # the slot that is captured next, and when
         self._packet_views = self._tick.packet_views()
 
         bounds = len(control.LATENESS_BOUNDS_US) + 1
@@ -87,10 +84,10 @@ class Loop:
         slots = self._settings.slots_per_frame
         start = time.monotonic_ns()
         report_ns = start + SECOND_NS
-        number = 0
+        number = 0  # of the look
         self._sent_ns = [0] * slots
         while self._running and self._table.open_count:
-            deadline = start + number * self._slot_ns
+            deadline = start + number * self._look_ns
             now = time.monotonic_ns()
             if now < deadline:
                 time.sleep((deadline - now) / SECOND_NS)
@@ -100,29 +97,45 @@ class Loop:
                 frames = late // FRAME_NS
                 self._tick.skip(frames)
                 self._missed += frames * slots
-                number += frames * slots
+                number += frames * slots * LOOKS
                 continue
-            self._lateness[bisect_left(control.LATENESS_BOUNDS_US, late / 1000)] += 1
-            self._lateness_sum_ns += late
-            self._slots += 1
-            self._serve(number, now)
+            slot, look = divmod(number, LOOKS)
+            if look == 0:
+                self._lateness[bisect_left(control.LATENESS_BOUNDS_US, late / 1000)] += 1
+                self._lateness_sum_ns += late
+                self._slots += 1
+                self._render(slot, now)
+            elif look == LOOKS // 2:
+                self._capture(slot, now)
+            else:
+                self._look(slot, now)
             if now >= report_ns:
                 report_ns = now + SECOND_NS
                 self._report(now)
             number += 1
 
-    def _serve(self, number: int, now_ns: int) -> None:
-        tick, slot = self._tick, number % self._settings.slots_per_frame
-        rendered = tick.render(slot)
+    def _render(self, number: int, now_ns: int) -> None:
+        """The first half of a slot: send, then look at the sockets."""
+        slot = number % self._settings.slots_per_frame
+        rendered = self._tick.render(slot)
         if len(rendered.rows):
             self._note_interval(slot, now_ns, len(rendered.rows))
             self._send(rendered.rows.tolist(), rendered.special)
         self._legs.begin_slot(now_ns, time.time_ns())
+        self._look(number, now_ns)
+
+    def _capture(self, number: int, now_ns: int) -> None:
+        """The second half: everything that has arrived, and frames for the controller."""
+        slot = number % self._settings.slots_per_frame
         self._drain(number, now_ns)
+        self._next = (slot, now_ns)
+        self._take()
         if slot == 0 and self._table.waiting:
             self._table.schedule_waiting(now_ns)
-        if tick.capture(slot, now_ns) or len(rendered.rows):
+        # Also when nothing went up: where a leg's frames were played, its stream has room again.
+        if self._tick.capture(slot, now_ns) or len(self._table.rows_of_slot[slot]):
             os.eventfd_write(self._wakeup_fd, 1)
+        self._next = ((slot + 1) % self._settings.slots_per_frame, now_ns + LOOKS * self._look_ns)
 
     def _note_interval(self, slot: int, now_ns: int, legs: int) -> None:
         """How far the time since this slot last sent is from 20 ms: what its legs' peers see as our jitter."""
@@ -149,59 +162,65 @@ class Loop:
         """Take what has arrived, one datagram per socket a round.
 
         After the first round only sockets that still hold something are read on (a burst): what arrived
-        meanwhile on others waits for the next slot, for a round costs much the same for one leg as for many.
+        meanwhile on others waits for the next look, for a round costs much the same for one leg as for many.
         """
-        poll = self._legs.epoll.poll
-        ready = poll(0)
-        if not ready:
-            return
-        burst = self._round(ready, number, now_ns)
+        burst = self._look(number, now_ns)
         for _ in range(ROUNDS - 1):
-            ready = [event for event in poll(0) if event[0] in burst]
+            ready = [event for event in self._legs.epoll.poll(0) if event[0] in burst]
             if not ready:
                 return
-            burst = self._round(ready, number, now_ns)
+            burst = self._read(ready, number, now_ns)
 
-    def _round(self, ready: list[tuple[int, int]], number: int, now_ns: int) -> set[int]:
-        """One datagram from each of these sockets; returns the sockets."""
-        legs, views = self._legs, self._batch_views
+    def _look(self, number: int, now_ns: int) -> list[int]:
+        """One datagram from each socket that has one; returns the sockets of media that were read."""
+        return self._read(self._legs.epoll.poll(0), number, now_ns)
+
+    def _read(self, ready: list[tuple[int, int]], number: int, now_ns: int) -> list[int]:
+        legs, depths, rounds = self._legs, self._inbox.depth, self._inbox.rounds
         row_of, receive_from, secure = legs.row_of, legs.receive_from, legs.secure
-        rows: list[int] = []
-        lengths: list[int] = []
-        fds = set()
+        taken = []
         for fd, _events in ready:
-            fds.add(fd)
             row = row_of.get(fd, -1)
             if row < 0:
                 if fd in legs.others:  # a command may just have closed it
                     legs.others[fd](number, now_ns)
                 continue
-            n = len(rows)
+            depth = depths[row]
+            if depth == ROUNDS:
+                continue
+            into = rounds[depth]
+            n = len(into.rows)
             try:
-                length = receive_from[row](views[n])
+                length = receive_from[row](into.views[n])
             except OSError as error:
                 legs.failed(row, error)
                 continue
+            taken.append(fd)
             if row in secure:
-                length = legs.unseal(row, self._batch_pointers[n], views[n][1], length)
+                length = legs.unseal(row, into.pointers[n], into.views[n][1], length)
                 if length < 0:
                     continue
-            lengths.append(length)
-            rows.append(row)
-        if rows:
-            slot = number % self._settings.slots_per_frame
-            batch = self._batch[: len(rows)]
-            self._tick.receive(np.array(rows, np.intp), batch, np.array(lengths, np.int64), slot, now_ns)
-        return fds
+            depths[row] = depth + 1
+            into.rows.append(row)
+            into.lengths.append(length)
+            into.arrivals.append(now_ns)
+        return taken
+
+    def _take(self) -> None:
+        """Give the media path what has arrived."""
+        for batch in self._inbox.batches():
+            self._tick.receive(batch, *self._next)
 
     def _deliver(self, row: int, length: int, now_ns: int) -> None:
-        """One datagram that came another way than through `_round`. Its slot is that of the leg, if it has one."""
-        slot = max(int(self._table.slot[row]), 0)
-        self._tick.receive(np.array([row], np.intp), self._legs.scratch, np.array([length], np.int64), slot, now_ns)
+        """One datagram that came another way than through `_read`."""
+        self._inbox.put(row, self._legs.scratch[0, :length], length, now_ns)
 
     def _commands(self, now_ns: int) -> None:
         self._channel.flush()
-        for command in self._channel.receive():
+        commands = self._channel.receive()
+        if commands:
+            self._take()  # a command may give a row to another leg
+        for command in commands:
             self._legs.command(command, now_ns)
             if isinstance(command, control.Stop):
                 self._running = False

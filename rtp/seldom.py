@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from rtp import control, packet, rtcp
 from rtp.errors import RejectReason
+from rtp.inbox import Batch
 from rtp.plane import FRAME
 from rtp.table import EVENT, NOISE, Table
 from rtp.telephone_event import EventReceiver, EventSender, Press
@@ -36,9 +37,7 @@ class _Leg:
 class Seldom:
     """The rare side of every open leg. `emit` gets the events for the controller."""
 
-    def __init__(
-        self, table: Table, emit: Callable[[control.Event], object], *, vad_events: bool = False
-    ) -> None:
+    def __init__(self, table: Table, emit: Callable[[control.Event], object], *, vad_events: bool = False) -> None:
         self._table = table
         self._vad_events = vad_events
         self._emit = emit
@@ -86,23 +85,15 @@ class Seldom:
             t.plane.stats["digits_sent"][row] = leg.dialling.sent
         return special
 
-    def take(
-        self,
-        rows: Rows,
-        batch: Bytes,
-        lengths: npt.NDArray[np.int64],
-        headers: packet.Headers,
-        kind: npt.NDArray[np.int8],
-        now_ns: int,
-    ) -> None:
+    def take(self, batch: Batch, headers: packet.Headers, kind: npt.NDArray[np.int8]) -> None:
         """Packets that are not audio: telephone events, comfort noise, RTCP on the RTP port."""
-        for i, row in enumerate(rows.tolist()):
+        for i, row in enumerate(batch.rows.tolist()):
             begin = int(headers.payload_offset[i])
-            payload = batch[i, begin : begin + int(headers.payload_length[i])]
+            payload = batch.octets[i, begin : begin + int(headers.payload_length[i])]
             if headers.reject[i]:
-                self.take_rtcp(row, batch[i, : lengths[i]].tobytes(), self._of_stream(row))
+                self.take_rtcp(row, batch.octets[i, : batch.lengths[i]].tobytes(), self._of_stream(row))
             elif kind[i] == EVENT:
-                self._event(row, int(headers.timestamp[i]), payload.tobytes(), now_ns)
+                self._event(row, int(headers.timestamp[i]), payload.tobytes(), int(batch.arrival_ns[i]))
             elif kind[i] == NOISE:
                 self._table.comfort_noise(row, payload)
 

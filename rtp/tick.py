@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rtp import g711, packet, repair
+from rtp.delay import SAMPLE_NS
 from rtp.errors import IS_BAD, RejectReason
+from rtp.inbox import Batch
 from rtp.plane import COMFORT_NOISE, CONCEALED, FRAME, UPLINK_FRAMES, VOICE
 from rtp.seldom import Seldom
 from rtp.table import EVENT, NO_SLOT, PCMA, Table
@@ -22,6 +24,7 @@ from rtp.table import EVENT, NO_SLOT, PCMA, Table
 Rows = npt.NDArray[np.intp]
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Times = npt.NDArray[np.int64]
 
 FRAME_MS: Final = 20
 #: Statistics that are kept elsewhere than on the plane are brought there this often (half a second).
@@ -39,6 +42,9 @@ DTX_REPEAT: Final = 25
 NOISE_LEVEL: Final = 70
 #: The level of what is sent is looked at this often.
 LEVEL_FRAMES: Final = 5
+#: What a packet waits beyond the time between its look and its capture: half the time between two looks, on
+#: average, before it, and after it the way to its stream.
+BEYOND_NS: Final = 2_250_000
 #: Length of a quality interval (5 s).
 RATE_FRAMES: Final = 250
 
@@ -63,7 +69,7 @@ class Tick:
         self.table = table
         self._dtx = dtx
         self._seldom = seldom
-        self._slot_ms = FRAME_MS // table.slots
+        self._slot_ns = FRAME_MS * 1_000_000 // table.slots
         self._captured = [0] * table.slots
         self._rendered = [0] * table.slots
         self._packets = np.zeros((n, packet.HEADER + FRAME), np.uint8)
@@ -112,45 +118,42 @@ class Tick:
             special = special | self._seldom.instead(rows, packets, np.flatnonzero(t.dialling[rows]))
         return Rendered(rows, packets, special)
 
-    def receive(self, rows: Rows, batch: Bytes, lengths: npt.NDArray[np.int64], slot: int, now_ns: int) -> None:
-        """Datagrams from believed sources, at most one per leg.
-
-        rows (k,) · batch (k, mtu) uint8 · lengths (k,) octets · slot: the one being served, now_ns: its time.
-        """
+    def receive(self, batch: Batch, slot: int, due_ns: int) -> None:
+        """Datagrams from believed sources, at most one per leg. due_ns: when `slot`, the next one, is captured."""
         t = self.table
-        headers = packet.parse(batch, lengths)
+        rows, octets, arrival_ns = batch.rows, batch.octets, batch.arrival_ns
+        headers = packet.parse(octets, batch.lengths)
         kind = t.accept[rows, headers.payload_type]
         reject = headers.reject
         usual = (reject == 0) & (kind >= 0) & (kind < EVENT) & (headers.payload_offset == packet.HEADER)
         usual &= t.receiving[rows]
         restarted = None
         if np.count_nonzero(usual) == len(rows):
-            arrival = t.reception.update(rows, headers.sequence, headers.timestamp, headers.ssrc, now_ns)
+            arrival = t.reception.update(rows, headers.sequence, headers.timestamp, headers.ssrc, arrival_ns)
             reject[:], restarted = arrival.reject, arrival.restarted
         if restarted is None or np.count_nonzero(reject):
-            keep, restarted = self._sort_out(rows, batch, lengths, headers, kind, restarted, now_ns)
+            keep, restarted = self._sort_out(batch, headers, kind, restarted)
             if not len(keep):
                 return
-            rows, batch, kind, headers = rows[keep], batch[keep], kind[keep], headers.only(keep)
+            rows, octets, arrival_ns = rows[keep], octets[keep], arrival_ns[keep]
+            kind, headers = kind[keep], headers.only(keep)
         size = headers.payload_length.astype(np.intp)
-        payload = batch[:, packet.HEADER : packet.HEADER + int(size.max())]
+        payload = octets[:, packet.HEADER : packet.HEADER + int(size.max())]
         a_law = kind == PCMA
         if np.count_nonzero(a_law):
             payload[a_law] = g711.ALAW_TO_MULAW[payload[a_law]]
         position, late, restart = t.ring.locate(rows, headers.timestamp, size, restarted)
         if np.count_nonzero(restart):
             which = np.flatnonzero(restart)
-            position[which] = self._restart(rows[which], slot, now_ns)
-            t.delay.reset_base(rows[which])
-        lost = t.delay.observe(rows, np.full(len(rows), now_ns), position, size)
+            position[which] = self._restart(rows[which], arrival_ns[which], slot, due_ns)
+        lost = t.delay.observe(rows, arrival_ns, position, size)
         if lost is not None:
-            position[lost] = self._restart(rows[lost], slot, now_ns)
+            position[lost] = self._restart(rows[lost], arrival_ns[lost], slot, due_ns)
             late[lost] = False
-            t.delay.reset_base(rows[lost])
-            t.delay.observe(rows[lost], np.full(len(lost), now_ns), position[lost], size[lost])
+            t.delay.observe(rows[lost], arrival_ns[lost], position[lost], size[lost])
         t.ring.store(rows, headers.timestamp, position, payload, size, late)
         t.bytes_received[rows] += size.astype(np.uint64)
-        t.last_packet_ns[rows] = now_ns
+        t.last_packet_ns[rows] = arrival_ns
         t.silent_until[rows] = np.minimum(t.silent_until[rows], position)
         if np.count_nonzero(late):
             t.packets_late[rows[late]] += np.uint64(1)
@@ -225,21 +228,23 @@ class Tick:
             t.ring.cursor[rows] += frames * FRAME
             t.media_ms[rows] += frames * FRAME_MS
 
-    def _restart(self, rows: Rows, slot: int, now_ns: int) -> npt.NDArray[np.int64]:
+    def _restart(self, rows: Rows, arrival_ns: Times, slot: int, due_ns: int) -> npt.NDArray[np.int64]:
         """Streams that start, or start again: give the leg its slot, and the packet a position.
 
-        A leg without a slot gets the one served now or the one just before: its packets then wait the delay
-        that is configured, and not up to a frame more.
+        A leg without a slot gets that in which its packets will have waited most nearly the delay that is wanted.
         """
         t = self.table
-        unscheduled = rows[t.slot[rows] == NO_SLOT]
-        if len(unscheduled):
-            t.schedule_near(unscheduled, slot)
-        t.first_packet_ns[rows[t.first_packet_ns[rows] == 0]] = now_ns
+        wanted_ns = t.delay.target[rows] * SAMPLE_NS - (due_ns - arrival_ns)  # from now on
+        wait = (wanted_ns - BEYOND_NS) / self._slot_ns
+        fresh = t.slot[rows] == NO_SLOT
+        t.schedule_near(rows[fresh], slot + wait[fresh])
+        t.first_packet_ns[rows] = np.where(t.first_packet_ns[rows] == 0, arrival_ns, t.first_packet_ns[rows])
         t.resyncs[rows] += t.ring.started[rows]
-        until_ms = (t.slot[rows] - slot) % t.slots * self._slot_ms  # until the leg's next capture
-        wanted_ms = t.delay.target[rows] / 8.0
-        frames = np.maximum(np.rint((wanted_ms - until_ms) / FRAME_MS), 0).astype(np.int64)
+        until = (t.slot[rows] - slot) % t.slots  # slots until the leg's next capture
+        frames = np.maximum(np.rint((wait - until) / t.slots), 0).astype(np.int64)
+        short = (wanted_ns - (until + frames * t.slots) * self._slot_ns) // SAMPLE_NS
+        t.delay.reset_base(rows)
+        t.delay.placed(rows, np.where(fresh, short, 0))
         return t.ring.restart(rows, frames * FRAME)
 
     def _suppress(self, rows: Rows, packets: Bytes, playing: Mask) -> dict[int, list[bytes]]:
@@ -291,14 +296,7 @@ class Tick:
         return frames
 
     def _sort_out(
-        self,
-        rows: Rows,
-        batch: Bytes,
-        lengths: npt.NDArray[np.int64],
-        headers: packet.Headers,
-        kind: npt.NDArray[np.int8],
-        restarted: Mask | None,
-        now_ns: int,
+        self, batch: Batch, headers: packet.Headers, kind: npt.NDArray[np.int8], restarted: Mask | None
     ) -> tuple[Rows, Mask]:
         """The entries that carry audio to be played, and which of them restart their stream.
 
@@ -306,6 +304,7 @@ class Tick:
         they are expected. restarted: None when `Reception` has not seen the batch yet.
         """
         t = self.table
+        rows, octets, arrival_ns = batch.rows, batch.octets, batch.arrival_ns
         reject = headers.reject
         if restarted is None:
             reject[(kind < 0) & (reject == 0)] = RejectReason.BAD_PAYLOAD_TYPE
@@ -317,7 +316,7 @@ class Tick:
                 headers.sequence[good],
                 headers.timestamp[good],
                 headers.ssrc[good],
-                now_ns,
+                arrival_ns[good],
                 timed=kind[good] < EVENT,  # events repeat their timestamp
             )
             reject[good], restarted[good] = arrival.reject, arrival.restarted
@@ -328,11 +327,11 @@ class Tick:
             t.packets_bad_payload[rows[bad]] += reject[bad] == RejectReason.BAD_PAYLOAD_TYPE
         aside = np.flatnonzero(((reject == 0) & (kind >= EVENT)) | (reject == RejectReason.RTCP))
         if len(aside):
-            self._seldom.take(rows[aside], batch[aside], lengths[aside], headers.only(aside), kind[aside], now_ns)
+            self._seldom.take(batch.only(aside), headers.only(aside), kind[aside])
         keep = np.flatnonzero((reject == 0) & (kind < EVENT) & (headers.payload_length > 0))
         moved = keep[headers.payload_offset[keep] != packet.HEADER]
         if len(moved):
-            _move_payloads(batch, moved, headers)
+            _move_payloads(octets, moved, headers)
         return keep, restarted[keep]
 
 

@@ -51,10 +51,10 @@ def test_every_packet_length(loop: Stepped, ptime: int) -> None:
     leg, caller = loop.open(), loop.peer()
     loop.configure(leg, caller)
     step = ptime * 8
-    for at in range(0, len(SOUND), 80):  # half a frame of time each
+    for at in range(0, len(SOUND), 80):  # half a frame of time, one slot, each
         if at % step == 0:
             caller.say(leg, SOUND[at : at + step])
-        loop.step(3 if at % FRAME else 2)
+        loop.step()
     loop.frames(6)
     heard = b"".join(loop.heard[leg.row])
     whole = len(SOUND) // step * step

@@ -71,7 +71,7 @@ def test_the_same_bytes_alone_and_among_others(row: int) -> None:
 def test_a_tone_of_its_own_for_each_leg_and_no_other_in_it() -> None:
     legs, size = 16, 2048
     engine = Engine(capacity=legs)
-    rows = [engine.open(slot=n % 5) for n in range(legs)]
+    rows = [engine.open(slot=n % 2) for n in range(legs)]
     bins = [32 * (n + 1) + n for n in range(legs)]
     time = np.arange(40 * FRAME)
     coded = [

@@ -11,7 +11,7 @@ from rtp.engine import Leg
 from rtp.errors import LABELS, RejectReason
 from rtp.plane import FRAME
 from tests.support.engine import rtp_packet
-from tests.support.stepped import Peer, Stepped, speech
+from tests.support.stepped import SLOTS, Peer, Stepped, speech
 
 SUITES = {
     "AES_CM_128_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 10),
@@ -86,7 +86,7 @@ def test_a_hundred_thousand_bad_tags_and_the_call_stays(loop: Stepped) -> None:
     bad = said = slot = 0
     while bad < 100_000:
         fitting = PER_SLOT
-        if slot % 5 == 0:
+        if slot % SLOTS == 0:
             caller.say(leg, speech(said))
             said += 1
             fitting -= 1

@@ -7,7 +7,7 @@ import pytest
 from rtp import plane
 from rtp.plane import Plane
 from rtp.settings import Settings
-from rtp.table import NO_SLOT, START_NS, Table
+from rtp.table import CROWD, NO_SLOT, START_NS, Table
 
 RNG = np.random.default_rng(1)
 
@@ -56,7 +56,7 @@ def test_a_reused_row_remembers_nothing(table: Table) -> None:
     table.law[0] = 1
     table.plane.written[0] = table.plane.consumed[0] = table.plane.uplink_head[0] = 99
     table.plane.stats["packets_stranger"][0] = 7
-    table.schedule(0, 2)
+    table.schedule(0, 1)
     table.close(0)
     table.open(1, RNG)
     table.close(1)
@@ -76,19 +76,29 @@ def test_each_row_stands_in_one_slot_in_order(table: Table) -> None:
     for _ in range(3):
         table.open(1, RNG)
     for row in (2, 0, 1):
-        table.schedule(row, 3)
-    assert table.rows_of_slot[3].tolist() == [0, 1, 2]
-    table.schedule(0, 1)
-    assert table.rows_of_slot[3].tolist() == [1, 2]
-    assert table.rows_of_slot[1].tolist() == [0]
+        table.schedule(row, 1)
+    assert table.rows_of_slot[1].tolist() == [0, 1, 2]
+    table.schedule(0, 0)
+    assert table.rows_of_slot[1].tolist() == [1, 2]
+    assert table.rows_of_slot[0].tolist() == [0]
     table.close(2)
-    assert table.rows_of_slot[3].tolist() == [1]
+    assert table.rows_of_slot[1].tolist() == [1]
 
 
-def test_load_is_evened_between_the_two_slots_that_fit(table: Table) -> None:
-    rows = np.array([table.open(1, RNG) for _ in range(3)])
-    table.schedule_near(rows, 0)
-    assert [len(r) for r in table.rows_of_slot] == [2, 0, 0, 0, 1]
+def test_a_leg_gets_the_slot_nearest_to_where_it_would_best_be_served(table: Table) -> None:
+    assert [table.nearest(wanted) for wanted in (0.0, 0.4, 0.6, 1.0, 1.4, 1.6, 3.6, -0.4)] == [0, 0, 1, 1, 1, 0, 0, 0]
+
+
+def test_a_slot_that_has_far_more_to_do_than_the_other_gives_some_of_it_away() -> None:
+    capacity = 3 * CROWD
+    table = Table(Plane(plane.create(capacity), capacity), Settings(capacity=capacity))
+    for _ in range(capacity):
+        row = table.open(1, RNG)
+        assert row is not None
+        table.schedule(row, table.nearest(0.2))
+    first, second = (len(rows) for rows in table.rows_of_slot)
+    assert first + second == capacity
+    assert CROWD < first <= 2 * second + CROWD + 1
 
 
 def test_who_waits_is_scheduled_after_a_while(table: Table) -> None:

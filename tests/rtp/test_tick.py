@@ -10,7 +10,8 @@ import pytest
 from rtp import g711
 from rtp.errors import RejectReason
 from rtp.plane import CONCEALED
-from tests.support.engine import Engine, rtp_packet
+from rtp.tick import BEYOND_NS
+from tests.support.engine import SLOT_NS, Engine, rtp_packet
 
 
 @pytest.fixture
@@ -56,16 +57,34 @@ def test_the_start_delay_is_what_is_configured(engine: Engine) -> None:
     while not engine.heard[row]:
         engine.step()
         slots += 1
-    assert slots * 4 == pytest.approx(40, abs=4)
+    assert (slots - 1) * SLOT_NS == 40_000_000
 
 
-def test_a_leg_without_a_slot_gets_one_near_its_packets(engine: Engine) -> None:
+@pytest.mark.parametrize("early_ms", [0.0, 2.5, 5.0, 7.5, 9.9])
+def test_a_leg_gets_the_slot_in_which_its_packets_waited_most_nearly_the_start_delay(
+    engine: Engine, early_ms: float
+) -> None:
     row = engine.open(slot=None)
     engine.step(3)
-    engine.deliver(row, rtp_packet(1, 0, speech(0)))
-    engine.step()
-    assert engine.table.slot[row] in (2, 3)
+    arrival_ns = engine.now_ns - round(early_ms * 1e6)
+    engine.deliver(row, rtp_packet(1, 0, speech(0)), arrival_ns)
+    while not engine.heard[row]:
+        engine.step()
+    heard_ns = engine.now_ns - SLOT_NS  # `step` has moved the clock on
+    assert abs(heard_ns + BEYOND_NS - arrival_ns - 40_000_000) <= SLOT_NS / 2
     assert row not in engine.table.waiting
+
+
+@pytest.mark.parametrize("early_ms", [0.0, 2.5, 5.0, 7.5, 9.9])
+def test_a_fixed_delay_is_not_corrected_by_what_its_slot_leaves_it_short(early_ms: float) -> None:
+    engine = Engine(jitter_min_ms=40, jitter_max_ms=40)
+    row = engine.open(slot=None)
+    engine.step(3)
+    for n in range(100):
+        engine.deliver(row, rtp_packet(n, n * 160, speech(n)), engine.now_ns - round(early_ms * 1e6))
+        engine.frames(1)
+    assert engine.plane.stats["frames_stretched"][row] == engine.plane.stats["frames_trimmed"][row] == 0
+    engine.close()
 
 
 def test_a_leg_that_hears_nothing_starts_to_speak_after_a_while(engine: Engine) -> None:
@@ -256,7 +275,7 @@ def test_digits_are_sent_as_events_with_one_timestamp(engine: Engine) -> None:
 
 
 def test_a_listener_hears_the_original_beside_its_own_stream(engine: Engine) -> None:
-    speaker, listener = engine.open(), engine.open(slot=3)
+    speaker, listener = engine.open(), engine.open(slot=1)
     generation = int(engine.table.generation[speaker])
     engine.table.mixer.set_gains(listener, 1.0, [(speaker, generation, 0.5, 0.25)])
     tone = bytes([0x90]) * 160

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from rtp import plane
+from rtp.inbox import Batch
 from rtp.plane import Plane
 from rtp.seldom import Seldom
 from rtp.settings import Settings
 from rtp.table import KINDS, Table
 from rtp.tick import Tick
 
-SLOT_NS = 4_000_000
+SLOT_NS = 20_000_000 // Settings().slots_per_frame
 MTU = 1500
 
 
@@ -43,7 +44,7 @@ class Engine:
         self.sent: dict[int, list[bytes]] = {}
         self.heard: dict[int, list[bytes]] = {}
         self._tail = np.zeros(capacity, np.uint64)
-        self._waiting: list[tuple[int, bytes]] = []
+        self._waiting: list[tuple[int, bytes, int]] = []
 
     @property
     def now_ns(self) -> int:
@@ -70,9 +71,9 @@ class Engine:
         self.sent[row], self.heard[row] = [], []
         return row
 
-    def deliver(self, row: int, datagram: bytes) -> None:
-        """It is drained in the next slot."""
-        self._waiting.append((row, datagram))
+    def deliver(self, row: int, datagram: bytes, arrival_ns: int | None = None) -> None:
+        """It is taken in the next slot; without a time it arrives in it."""
+        self._waiting.append((row, datagram, self.now_ns if arrival_ns is None else arrival_ns))
 
     def step(self, slots: int = 1) -> None:
         for _ in range(slots):
@@ -100,19 +101,20 @@ class Engine:
             self.sent[row] += rendered.special.get(i, [rendered.packets[i].tobytes()])
         self.seldom.poll(self.now_ns)
         while self._waiting:  # rounds of one datagram per leg, as the loop drains its sockets
-            batch: dict[int, bytes] = {}
+            batch: dict[int, tuple[bytes, int]] = {}
             rest = []
-            for row, datagram in self._waiting:
+            for row, datagram, arrival_ns in self._waiting:
                 if row in batch:
-                    rest.append((row, datagram))
+                    rest.append((row, datagram, arrival_ns))
                 else:
-                    batch[row] = datagram
+                    batch[row] = datagram, arrival_ns
             self._waiting = rest
             matrix = np.zeros((len(batch), MTU), np.uint8)
-            for i, datagram in enumerate(batch.values()):
+            for i, (datagram, _) in enumerate(batch.values()):
                 matrix[i, : len(datagram)] = np.frombuffer(datagram[:MTU], np.uint8)
-            lengths = np.array([len(d) for d in batch.values()], np.int64)
-            self.tick.receive(np.array(list(batch), np.intp), matrix, lengths, slot, self.now_ns)
+            lengths = np.array([len(datagram) for datagram, _ in batch.values()], np.int64)
+            arrivals = np.array([arrival_ns for _, arrival_ns in batch.values()], np.int64)
+            self.tick.receive(Batch(np.array(list(batch), np.intp), matrix, lengths, arrivals), slot, self.now_ns)
         if slot == 0:
             self.table.schedule_waiting(self.now_ns)
         self.tick.capture(slot, self.now_ns)

@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rtp.g711 import LINEAR_TO_MU, MU_TO_LINEAR
+from rtp.loop import LOOKS
 from rtp.plane import FRAME
 from tests.support.engine import SLOT_NS, Engine, rtp_packet
 from tests.support.impairments import Schedule
 
 Column = npt.NDArray[np.float64]
+
+LOOK_NS = SLOT_NS // LOOKS
 
 
 @dataclass
@@ -85,7 +88,8 @@ def _listen(
             while upto[i] < len(arrivals[i]) and arrivals[i][upto[i]] <= now:
                 number = numbers[i][upto[i]]
                 payload = said[i][number % len(said[i])].tobytes()
-                engine.deliver(row, rtp_packet(number, number * packet, payload, ssrc=i + 1))
+                seen_ns = start - (-arrivals[i][upto[i]] // LOOK_NS * LOOK_NS)  # by the next look at the sockets
+                engine.deliver(row, rtp_packet(number, number * packet, payload, ssrc=i + 1), seen_ns)
                 arrived = True
                 upto[i] += 1
         if arrived or len(engine.table.rows_of_slot[engine.number % engine.table.slots]):

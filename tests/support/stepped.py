@@ -23,7 +23,7 @@ from rtp.settings import Settings
 from tests.rtp.test_loop import free_range
 from tests.support.engine import rtp_packet
 
-SLOTS = 5
+SLOTS = Settings().slots_per_frame
 SLOT_NS = 20_000_000 // SLOTS
 HOST = "127.0.0.1"
 Event = TypeVar("Event", bound=control.Event)
@@ -124,7 +124,9 @@ class Stepped:
 
     def step(self, slots: int = 1) -> None:
         for _ in range(slots):
-            self._loop._serve(self._number, 1_000_000_000 + self._number * SLOT_NS)
+            now_ns = 1_000_000_000 + self._number * SLOT_NS
+            self._loop._render(self._number, now_ns)
+            self._loop._capture(self._number, now_ns + SLOT_NS // 2)
             self._number += 1
             self.events += self.channel.receive()
             for row, heard in self.heard.items():

@@ -19,7 +19,8 @@ import numpy as np
 from rig.streams import header_of
 from rtp import control, plane
 from rtp.errors import LABELS, RejectReason
-from rtp.legs import LONGEST
+from rtp.inbox import LONGEST, Batch
+from rtp.loop import LOOKS
 from rtp.plane import FRAME, UPLINK_FRAMES, Plane
 from rtp.seldom import Seldom
 from rtp.settings import Settings
@@ -117,6 +118,7 @@ class Replay:
         self._seldom = Seldom(self._table, self._told, vad_events=settings.vad_events)
         self._tick = Tick(self._table, self._seldom)
         self._slot_ns = FRAME_MS * _MS // settings.slots_per_frame
+        self._look_ns = self._slot_ns // LOOKS
         self._number = 0  # of the slot
         self._origin_ns = self._now_ns  # when the first packet arrives
         self._lines: list[Line] = []
@@ -221,14 +223,16 @@ class Replay:
         if header is not None:
             line.sequence, line.timestamp = header.sequence, header.timestamp
             line.ssrc, line.payload_type = f"{header.ssrc:08x}", header.payload_type
-        batch = np.zeros((1, LONGEST), np.uint8)
-        batch[0, : len(payload)] = np.frombuffer(payload[:LONGEST], np.uint8)
+        buffer = np.zeros((1, LONGEST), np.uint8)
+        buffer[0, : len(payload)] = np.frombuffer(payload[:LONGEST], np.uint8)
         rejected = t.rejected.copy()
         late, reordered = int(stats["packets_late"][0]), int(t.reception.reordered[0])
         changes, resyncs, started = int(t.reception.ssrc_changes[0]), int(stats["resyncs"][0]), bool(t.ring.started[0])
         octets = int(stats["bytes_received"][0])
         self._lines.append(line)
-        self._tick.receive(self._rows, batch, np.array([len(payload)]), self._slot, self._now_ns)
+        seen_ns = self._origin_ns - (self._origin_ns - arrival_ns) // self._look_ns * self._look_ns
+        arrived = Batch(self._rows, buffer, np.array([len(payload)]), np.array([seen_ns]))
+        self._tick.receive(arrived, self._slot, self._now_ns)
         if int(t.reception.reordered[0]) != reordered:
             line.notes.append("reordered")
         if int(t.reception.ssrc_changes[0]) != changes:
