@@ -129,13 +129,7 @@ class Stream(WSListener):
             return
         try:
             if kind == WSMsgType.TEXT and frame.fin and self._fragments is None:
-                self._received += 1
-                if self._received > RATE:
-                    self._too_fast()
-                elif self._dialect is None and (self._received > 1 or not self._is_vendor(frame)):
-                    self.live.receive(self, frame.get_payload_as_memoryview(), now)
-                else:
-                    self._on_vendor(frame.get_payload_as_bytes(), now)
+                self._on_text(frame.get_payload_as_memoryview(), now)
             else:
                 self._on_rare(transport, frame, now)
         except Exception:  # a bug of ours: this stream pays for it, its session and its neighbours go on
@@ -154,6 +148,16 @@ class Stream(WSListener):
 
     # ---- helpers -----------------------------------------------------------------------------------
 
+    def _on_text(self, text: memoryview, now: float) -> None:
+        """One whole message, however many frames it came in."""
+        self._received += 1
+        if self._received > RATE:
+            self._too_fast()
+        elif self._dialect is None and (self._spoken or not self._is_vendor(text)):
+            self.live.receive(self, text, now)
+        else:
+            self._on_vendor(bytes(text), now)
+
     def _on_rare(self, transport: WSTransport, frame: WSFrame, now: float) -> None:
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
@@ -170,18 +174,16 @@ class Stream(WSListener):
             if len(self._fragments) > MAX_MESSAGE:
                 self.close(1009, "a message may have 64 KiB at most")
             elif frame.fin:
-                whole, self._fragments = bytes(self._fragments), None
-                self.live.receive(self, whole, now)
+                whole, self._fragments = memoryview(self._fragments), None
+                self._on_text(whole, now)
         elif kind != WSMsgType.PONG:
             # RFC 6455 §5.4: fragments of one message are not interleaved with another message.
             self.close(1002, "fragments out of order")
 
-    def _is_vendor(self, frame: WSFrame) -> bool:
-        """A first message of a vendor whose handshake did not show it."""
-        if self._spoken:
-            return False
+    def _is_vendor(self, first: memoryview) -> bool:
+        """Whether the first message is a vendor's whose handshake did not show it."""
         self._spoken = True
-        if vendors.speaks(frame.get_payload_as_memoryview()):
+        if vendors.speaks(first):
             self._dialect = Dialect()
         return self._dialect is not None
 

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from picows import WSHandshakeError, ws_connect
+from picows import WSHandshakeError, WSMsgType, ws_connect
 
 from gateway.sessions import stream as module
 from tests.gateway.stream.test_vendors import TELNYX_START, TWILIO_START, media
@@ -61,6 +62,43 @@ def test_a_twilio_call_hears_itself(tmp_path: Path) -> None:
         client.send({"event": "stop", "stop": {}})
         await kit.until(lambda: not live.calls)
         client.transport.disconnect()
+
+    run(tmp_path, scenario)
+
+
+def in_two(client: StreamClient, message: dict[str, Any]) -> None:
+    """Send a message as two frames."""
+    text = msgspec.json.encode(message)
+    client.transport.send(WSMsgType.TEXT, text[:7], False)
+    client.transport.send(WSMsgType.CONTINUATION, text[7:], True)
+
+
+@pytest.mark.parametrize("headers", [TWILIO, {}])
+def test_messages_may_come_in_fragments(tmp_path: Path, headers: dict[str, str]) -> None:
+    async def scenario(kit: Kit) -> None:
+        session = await kit.create()
+        url = session["stream"]["url"]
+        client = await connect(url if headers else f"{url}?token={session['stream']['token']}", headers)
+        in_two(client, start(session["stream"]["token"]))
+        in_two(client, media(base64.b64encode(b"\x90" * 160).decode(), "0"))
+        live = kit.hub.sessions[session["id"]]
+        await kit.until(lambda: str(live.lifecycle.status) == "active")
+        assert live.calls == {"customer": "CA1"}
+        client.transport.disconnect()
+
+    run(tmp_path, scenario)
+
+
+def test_no_fragments_lead_around_the_token(tmp_path: Path) -> None:
+    async def scenario(kit: Kit) -> None:
+        session = await kit.create()
+        client = await connect(session["stream"]["url"], TWILIO)
+        in_two(client, {"type": "call.joined", "speaker": "customer", "call_id": "call_1"})
+        in_two(client, {"type": "session.end"})
+        in_two(client, start("kst_wrong"))
+        assert await client.close_code() == 1008
+        live = kit.hub.sessions[session["id"]]
+        assert (live.calls, str(live.lifecycle.status)) == ({}, "created")
 
     run(tmp_path, scenario)
 
