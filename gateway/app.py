@@ -56,6 +56,7 @@ def media_settings(media: Media) -> Any:
     ports, jitter, realtime = media.ports, media.jitter, media.realtime
     return Settings(
         bind=media.bind,
+        bind6=media.bind6 or "",
         ports_first=ports.first,
         ports_last=ports.last,
         quarantine_s=ports.quarantine_s,

@@ -18,11 +18,13 @@ class Command(Struct, frozen=True, tag=True):
 class OpenLeg(Command, frozen=True):
     """Take a row and a port pair. Answered by `LegOpened` or `LegRefused` with the same `request`.
 
-    rtp_port: 0 for any free pair, else this one (a leg that is opened again after a restart).
+    rtp_port: 0 for any free pair, else this one (a leg that is opened again after a restart). ipv6: on the address
+    for IPv6, where there is one of its own.
     """
 
     request: int
     rtp_port: int = 0
+    ipv6: bool = False
 
 
 class Srtp(Struct, frozen=True):

@@ -88,14 +88,14 @@ class Engine:
                 waiting.set_exception(EngineRefused("lost"))
         self._opening.clear()
 
-    async def open_leg(self, rtp_port: int = 0) -> Leg:
+    async def open_leg(self, rtp_port: int = 0, ipv6: bool = False) -> Leg:
         """Take a row and a port pair (this one, when rtp_port is not 0). Raises EngineRefused."""
         self._request += 1
         request = self._request
         waiting: asyncio.Future[Leg] = asyncio.get_running_loop().create_future()
         self._opening[request] = waiting
         try:
-            self._send(control.OpenLeg(request, rtp_port))
+            self._send(control.OpenLeg(request, rtp_port, ipv6))
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 return await waiting
         except TimeoutError:

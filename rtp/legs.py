@@ -129,7 +129,7 @@ class Legs:
 
     def _open(self, command: control.OpenLeg, now_ns: int) -> None:
         full = self.table.open_count >= self.table.capacity
-        sockets = None if full else self._bind(command.rtp_port, now_ns)
+        sockets = None if full else self._bind(command, now_ns)
         if sockets is None:
             self._emit(control.LegRefused(command.request, "capacity" if full else "ports"))
             return
@@ -141,13 +141,14 @@ class Legs:
         self._listen(sockets.rtcp.fileno(), lambda slot, ns: self._rtcp(row))
         self._emit(control.LegOpened(command.request, row, int(self.table.generation[row]), sockets.port))
 
-    def _bind(self, rtp_port: int, now_ns: int) -> LegSockets | None:
+    def _bind(self, command: control.OpenLeg, now_ns: int) -> LegSockets | None:
+        address = (command.ipv6 and self._settings.bind6) or self._settings.bind
         for _ in range(BIND_TRIES):
-            port = self.ports.take(now_ns, rtp_port)
+            port = self.ports.take(now_ns, command.rtp_port)
             if port is None:
                 return None
             try:
-                return LegSockets(self._settings.bind, port)
+                return LegSockets(address, port)
             except OSError:  # somebody else's; rests with the used ones and is tried again later
                 self.ports.give_back(port, now_ns)
         return None

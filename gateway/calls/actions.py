@@ -24,6 +24,7 @@ class OpenLeg(Action, frozen=True):
     """Get a leg, on this port if it is not 0; owed: `LegOpened` or `LegRefused`."""
 
     port: int
+    ipv6: bool = False
 
 
 class Join(Action, frozen=True):

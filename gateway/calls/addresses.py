@@ -7,12 +7,50 @@ peer, which is what a PBX in the same network can reach. Owns that choice and no
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections import OrderedDict
 from typing import Final
 
+from gateway.config import Media
+
 #: Peers whose answer is remembered; routes change seldom, and a restart asks again.
 MAX_REMEMBERED: Final = 1024
+
+
+_CONNECTION: Final = re.compile(r"^c=IN IP[46] ([^\s/]+)", re.M)
+
+
+class Addresses:
+    """The address for each call: of the family that the peer offers, where we have one of it."""
+
+    def __init__(self, media: Media) -> None:
+        first = Advertiser(media.bind, media.advertise)
+        second = None if media.bind6 is None else Advertiser(media.bind6, media.advertise6)
+        self._of: dict[bool, Advertiser] = {":" in media.bind: first}
+        if second is not None:
+            self._of[True] = second
+        self._else = first
+
+    def towards(self, source: str, offer: str | None) -> str:
+        """source: whom the INVITE came from, or goes to. offer: its SDP, whose address decides on the family."""
+        offered = _offered_address(offer)
+        signalling = host_of(source)
+        peer = offered or signalling or ""
+        chosen = self._of.get(":" in peer, self._else)
+        # A signalling address of the other family says nothing of the way that media will take.
+        same = signalling is not None and (":" in signalling) == (":" in peer)
+        return chosen.towards(signalling if same and signalling else peer)
+
+
+def _offered_address(offer: str | None) -> str | None:
+    """The connection address of an SDP's first medium; None when it has none that is an address."""
+    session, _, media = (offer or "").partition("\nm=")
+    found = _CONNECTION.search(media) or _CONNECTION.search(session)
+    try:
+        return None if found is None else str(ipaddress.ip_address(found[1]))
+    except ValueError:
+        return None
 
 
 class Advertiser:

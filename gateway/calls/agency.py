@@ -17,7 +17,6 @@ from gateway.ops.feed import AgentFeed
 from gateway.ops.logs import Log
 from gateway.sip import events as sip
 
-
 News = sip.AgentReady | sip.AgentCounters | sip.Stray | sip.Traced | sip.CertificateTaken
 
 

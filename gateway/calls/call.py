@@ -110,7 +110,7 @@ class Call:
         self.state = State.PREPARING
         self.session_id = event.session_id
         self._leg_wanted = True
-        return [do.OpenLeg(0), do.Join()]
+        return [do.OpenLeg(0, self._media.ipv6), do.Join()]
 
     def _refused(self, event: inputs.Refused, now: float) -> Actions:
         return self._fail(event.error, now)
@@ -248,7 +248,7 @@ class Call:
             return []
         port, self._leg = self._leg, None
         self._media_lost = now
-        return [do.Detach(), do.OpenLeg(port)]
+        return [do.Detach(), do.OpenLeg(port, self._media.ipv6)]
 
     def _leg_back(self, event: inputs.LegOpened, now: float) -> Actions:
         self._leg = event.port

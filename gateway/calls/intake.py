@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway.calls import actions as do
 from gateway.calls import record, routing
-from gateway.calls.addresses import Advertiser
+from gateway.calls.addresses import Addresses
 from gateway.calls.call import Limits
 from gateway.calls.incoming import IncomingCall
 from gateway.calls.media import LegMedia
@@ -59,12 +59,12 @@ class Intake:
     def reconfigure(self, config: Config) -> None:
         """For calls from now on."""
         self._config = config
-        self._advertise = Advertiser(config.media.bind, config.media.advertise)
+        self._addresses = Addresses(config.media)
 
     def of_invite(self, event: sip.Invited, now: float) -> Runner:
         trunk = named(self._config.trunks, event.trunk) or IMPLICIT
         errand = errand_of(event, self._config.routes, trunk)
-        media = self._media(event.source, trunk)
+        media = self._media(event.source, trunk, event.sdp)
         return Runner(self._exchange, IncomingCall(media, event.sdp, self._limits(), now), errand, self._log)
 
     def of_order(self, order: Order, progress: Callable[[do.Progress], None], now: float) -> Runner:
@@ -92,20 +92,20 @@ class Intake:
         errand = Errand(
             self._dialogs, identity, routing.Existing(order.session_id), order.speaker, dial, progress, order.trunk
         )
-        call = OutgoingCall(self._media(order.source, order.trunk), self._limits(), order.ring_s, now)
+        call = OutgoingCall(self._media(order.source, order.trunk, None), self._limits(), order.ring_s, now)
         return Runner(self._exchange, call, errand, self._log)
 
     def _limits(self) -> Limits:
         config = self._config
         return Limits(config.stream.ready_timeout_s, config.media.no_rtp_timeout_s, config.sip.retry_after_s)
 
-    def _media(self, source: str, trunk: Trunk) -> LegMedia:
+    def _media(self, source: str, trunk: Trunk, offer: str | None) -> LegMedia:
         sip_wide = self._config.sip
         codecs = trunk.codecs or sip_wide.codecs
         srtp = trunk.srtp or sip_wide.srtp
         key = b"" if srtp == "disabled" else os.urandom(KEY_BYTES)
         number = self._random.randrange(1, 1 << 62)
-        return LegMedia(self._advertise.towards(source), codecs, number, srtp=srtp, key=key)
+        return LegMedia(self._addresses.towards(source, offer), codecs, number, srtp=srtp, key=key)
 
 
 def new_call_id() -> str:

@@ -43,6 +43,11 @@ class LegMedia:
         """Whether an offer could be answered at all. Raises SdpRefused. Changes nothing."""
         negotiation.answer(sdp.parse(text), self._terms(1))
 
+    @property
+    def ipv6(self) -> bool:
+        """Whether the peer is told an IPv6 address, and has to have one."""
+        return ":" in self._address
+
     def use_port(self, port: int) -> None:
         """The port that the leg was given."""
         self._port = port

@@ -262,13 +262,13 @@ class Runner:
         self.feed(inputs.Resolved(info.id))
 
     def _open_leg(self, action: do.OpenLeg) -> None:
-        self._spawn(self._get_leg(action.port))
+        self._spawn(self._get_leg(action))
 
-    async def _get_leg(self, port: int) -> None:
+    async def _get_leg(self, wanted: do.OpenLeg) -> None:
         engine = self._exchange.engine
         try:
             await self._exchange.media_back()
-            leg = await engine.open_leg(port)
+            leg = await engine.open_leg(wanted.port, wanted.ipv6)
         except (EngineRefused, PeerGone) as error:
             self.feed(inputs.LegRefused(error.reason if isinstance(error, EngineRefused) else "lost"))
             return

@@ -23,7 +23,11 @@ class Rig:
     def __init__(self, pairs: int = 8) -> None:
         self.first = free_range(pairs)
         settings = Settings(
-            bind="127.0.0.1", ports_first=self.first, ports_last=self.first + 2 * pairs - 1, capacity=4
+            bind="127.0.0.1",
+            bind6="::1",
+            ports_first=self.first,
+            ports_last=self.first + 2 * pairs - 1,
+            capacity=4,
         )
         self.fd = plane.create(4)
         self.plane = Plane(self.fd, 4)
@@ -42,8 +46,18 @@ class Rig:
         assert isinstance(opened, control.LegOpened)
         return opened
 
+    def family(self, leg: control.LegOpened) -> socket.AddressFamily:
+        """Of the leg's sockets, by which of the two addresses is taken."""
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.bind((address, leg.rtp_port))
+                except OSError:
+                    return family
+        raise AssertionError("neither is taken")
+
     def configure(self, leg: control.LegOpened, peer: socket.socket, **changes: object) -> None:
-        address, port = peer.getsockname()
+        address, port = peer.getsockname()[:2]
         fields: dict[str, Any] = {
             "row": leg.row,
             "generation": leg.generation,
@@ -168,3 +182,18 @@ def test_an_address_without_a_way_to_it_costs_the_leg_its_sound_and_nothing_else
     rig.configure(never, peer, remote_address="192.0.2.5")
     rig.legs.command(control.CloseLeg(never.row, never.generation), 2 * SECOND_NS)
     assert len([event for event in rig.events if isinstance(event, control.LegClosed)]) == 2
+
+
+def test_a_leg_is_of_the_family_that_was_asked_for(rig: Rig) -> None:
+    assert rig.family(rig.open()) is socket.AF_INET
+    rig.legs.command(control.OpenLeg(2, 0, True), SECOND_NS)
+    six = rig.events[-1]
+    assert rig.family(six) is socket.AF_INET6
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as peer:
+        peer.bind(("::1", 0))
+        address, port = peer.getsockname()[:2]
+        rig.configure(six, peer, remote_address=address, remote_port=port, rtcp_address=address, symmetric="off")
+        rig.legs.send_to[six.row](b"x" * 172)
+        peer.settimeout(5)
+        data, (source, source_port, *_) = peer.recvfrom(2000)
+        assert (data, source, source_port) == (b"x" * 172, "::1", six.rtp_port)
