@@ -197,6 +197,14 @@ class Call:
             return []
         return self._changed(settled, now)
 
+    def _moved(self, event: inputs.Moved, now: float) -> Actions:
+        try:
+            settled = self._media.moved(event.offer, event.answer)
+        except GatewayError as error:
+            return self._end("failed", now, error.message)
+        self._quiet_since = now
+        return self._changed(settled, now)
+
     def _changed(self, settled: Settled, now: float) -> Actions:
         before = self.held
         configure = self._settle(settled)
@@ -346,6 +354,7 @@ COMMON: Final[Table] = {
     (_A, inputs.Acknowledged): Call._acknowledged,
     (_A, inputs.Reinvited): Call._reinvited,
     (_A, inputs.Updated): Call._updated,
+    (_A, inputs.Moved): Call._moved,
     (_A, inputs.Tick): Call._silent,
     (_A, inputs.PeerGone): Call._peer_ended,
     (_A, inputs.StreamOver): Call._stream_ended,
@@ -370,6 +379,7 @@ COMMON: Final[Table] = {
     (_E, inputs.StreamOver): Call._nothing,
     (_E, inputs.Acknowledged): Call._nothing,
     (_E, inputs.Updated): Call._nothing,
+    (_E, inputs.Moved): Call._nothing,
     (_E, inputs.HangUp): Call._nothing,
     (_O, inputs.Tick): Call._nothing,
 }

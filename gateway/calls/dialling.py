@@ -28,7 +28,9 @@ FIRST_SIGN_S: Final = 20.0
 #: A host name that is not known by then is not known.
 LOOK_UP_S: Final = 3.0
 _USER: Final = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,#-]{1,64}")
-_URI: Final = re.compile(r"sips?:(?P<user>[^@:;?]+)@(?P<host>\[[0-9A-Fa-f:.]+\]|[^:;?\[\]]+)(:(?P<port>\d{1,5}))?(;.*)?")
+_URI: Final = re.compile(
+    r"sips?:(?P<user>[^@:;?]+)@(?P<host>\[[0-9A-Fa-f:.]+\]|[^:;?\[\]]+)(:(?P<port>\d{1,5}))?(;.*)?"
+)
 _SESSION: Final = r"^sess_[A-Za-z0-9]{1,64}$"
 _SPEAKER: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 
@@ -107,7 +109,9 @@ def _caller(wanted: str | None, out: Outbound) -> str:
 class Dialler:
     """Places calls for whoever orders one. place: begins the call, and tells its progress."""
 
-    def __init__(self, trunks: Sequence[Trunk], place: Callable[[Order, Callable[[do.Progress], None]], Placed]) -> None:
+    def __init__(
+        self, trunks: Sequence[Trunk], place: Callable[[Order, Callable[[do.Progress], None]], Placed]
+    ) -> None:
         self.trunks = trunks
         self._place = place
 

@@ -103,6 +103,13 @@ class Updated(Input, frozen=True):
     answer: str
 
 
+class Moved(Input, frozen=True):
+    """The peer has transferred the call: somebody else answered `offer`, a description of ours, with `answer`."""
+
+    offer: str
+    answer: str
+
+
 class HangUp(Input, frozen=True):
     """Somebody on our side wants the call to end. reason: a value of `labels.END_REASONS`."""
 

@@ -93,6 +93,13 @@ class LegMedia:
                 return negotiation.settle(mine, media, answer)
         raise PeerFault(Fault.BAD_SDP, "an answer without audio")
 
+    def moved(self, offer: str, answer: str) -> Settled:
+        """Somebody else's answer to an offer that was made on our behalf (REFER). Raises SdpRefused."""
+        ours = sdp.parse(offer)
+        self._version = max(self._version, ours.version)
+        self._said = offer
+        return negotiation.evaluate(ours, sdp.parse(answer), self._srtp)
+
     def _terms(self, version: int) -> Terms:
         return Terms(
             address=self._address,

@@ -178,6 +178,17 @@ class Runner:
             case sip.Ended(cause=cause, code=code, reason=reason):
                 self._farewell = passed(event.headers, self._errand.trunk)
                 self.feed(inputs.PeerGone(cause, code, reason))
+            case sip.Referred(target=target, taken=taken):
+                self.log.info("transfer_asked", target=target, taken=taken)
+            case sip.Transferred(sip_call_id=sip_call_id, sdp=sdp, answer=answer):
+                self.log.info("transferred", to_sip_call_id=sip_call_id)
+                self.feed(inputs.Moved(sdp, answer))
+            case sip.ReferProgress(final=False):
+                pass
+            case sip.ReferProgress(code=code) if code < 300:
+                self.feed(inputs.HangUp("hangup", "transferred"))  # RFC 5589 §6.1: the transferor leaves
+            case sip.ReferProgress(code=code, reason=reason):
+                self._complain("transfer_failed", f"{code} {reason}".strip())
             case sip.InfoReceived(content_type=content_type, body=body):
                 if press := read_info(content_type, body):
                     self._exchange.metrics.dtmf_info.inc()

@@ -166,6 +166,7 @@ class Call(pj.Call):  # type: ignore[misc]
     def __init__(self, agent: Agent, account: Account, dialog: Dialog, call_id: int = pj.PJSUA_INVALID_ID) -> None:
         super().__init__(account, call_id)
         self.agent = agent
+        self.account = account
         self.listener = agent.listener
         self.dialog = dialog
         self.deadline_s = 0.0
@@ -233,8 +234,17 @@ class Call(pj.Call):  # type: ignore[misc]
 
     @guarded
     def onCallTransferRequest(self, prm: Any) -> None:
-        prm.statusCode = pj.PJSIP_SC_DECLINE  # pjsua would dial by itself
-        self.listener.referred(self, prm.dstUri)
+        def place(dialog: Dialog) -> Call:
+            made = Call(self.agent, self.account, dialog)
+            prm.newCall = made
+            return made
+
+        if not self.listener.referred(self, prm.dstUri, place):
+            prm.statusCode = pj.PJSIP_SC_DECLINE
+
+    @guarded
+    def onCallTransferStatus(self, prm: Any) -> None:
+        self.listener.transferred(self, prm.statusCode, prm.reason, prm.finalNotify)
 
 
 class Agent:

@@ -67,7 +67,7 @@ class Dialog(Struct, eq=False):
     offered: their INVITE carried an offer. intent: why we end it, "" while we do not. told: the controller knows of
     it, so it must learn of its end. early: our answer went out with a provisional. sent: names of our headers that
     the stack repeats in each further response of the transaction. trunk: that admitted it, or that it goes out by.
-    source: its peer's IP address.
+    source: its peer's IP address. heir: made by a REFER in the dialog heir_of, 0 once that has ended.
     """
 
     id: int
@@ -82,6 +82,8 @@ class Dialog(Struct, eq=False):
     sent: set[str] = field(default_factory=set)
     trunk: str = ""
     source: str = ""
+    heir: bool = False
+    heir_of: int = 0
 
     def take(self, command: events.Command) -> Action | None:
         """What to do for a command, and enter the state after it; None when it does not fit."""

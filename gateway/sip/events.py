@@ -99,11 +99,32 @@ class InfoReceived(Event, frozen=True):
 
 
 class Referred(Event, frozen=True):
-    """REFER in the dialog."""
+    """REFER in the dialog. taken: the trunk allows it, and the stack dials the target; `Transferred` may follow."""
 
     dialog: int
     target: str
-    referred_by: str = ""
+    taken: bool = False
+
+
+class Transferred(Event, frozen=True):
+    """The dialog has another peer now: whom a REFER named has answered (RFC 3515). sdp: our offer to it, answer: its.
+
+    answer "": there was none.
+    """
+
+    dialog: int
+    sip_call_id: str
+    sdp: str
+    answer: str
+
+
+class ReferProgress(Event, frozen=True):
+    """How a `Refer` of ours goes: a status of the new call, or the refusal of the REFER itself. final: the last."""
+
+    dialog: int
+    code: int
+    reason: str
+    final: bool
 
 
 class Stray(Event, frozen=True):
@@ -142,7 +163,7 @@ class CertificateTaken(Event, frozen=True):
 
 
 class RegistrationChanged(Event, frozen=True):
-    """How our registration at a trunk's PBX stands. state: off, trying, registered, failed; code: of the last answer."""
+    """How our registration at a trunk's PBX stands. state: off, trying, registered, failed. code: the last one."""
 
     trunk: str
     state: str
@@ -260,6 +281,8 @@ AnyEvent = (
     | Ended
     | InfoReceived
     | Referred
+    | Transferred
+    | ReferProgress
     | RegistrationChanged
     | AgentCounters
     | Stray

@@ -17,7 +17,7 @@ LOG_LINES_PER_S: Final = 20
 #: Every counter of `AgentCounters`, present from the start.
 COUNTERS: Final = (
     *("invites", "rung", "accepted", "rejected", "confirmed", "ended", "cancelled", "dialled"),
-    *("reinvites", "updates", "infos", "refers", "late_commands", "stack_errors", "callback_faults"),
+    *("reinvites", "updates", "infos", "refers", "refers_declined", "late_commands", "stack_errors", "callback_faults"),
     *("log_lines", "log_dropped", "events_dropped", "refused", "options", "not_allowed", "no_dialog"),
     *(f"refused_{defect.label}" for defect in Defect),
     *admission.COUNTERS,

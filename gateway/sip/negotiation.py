@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
+import msgspec
 from msgspec import Struct, field
 
 from gateway.sip import sdp
@@ -166,12 +167,25 @@ def reanswer(previous: Session, theirs: Session) -> Settled:
 
     For an UPDATE, which the stack wants answered before anybody can be asked. Raises SdpRefused.
     """
+    return answer(theirs, _same_terms(previous))
+
+
+def reoffer(previous: Session, key: bytes) -> str:
+    """Offer to somebody else what our last SDP says: same address, port and codecs, but a key of its own.
+
+    For whom a call is transferred to. Raises SdpRefused.
+    """
+    terms = _same_terms(previous)
+    return offer(msgspec.structs.replace(terms, key=key if terms.srtp != "disabled" else b""))
+
+
+def _same_terms(previous: Session) -> Terms:
     mine = next((media for media in previous.media if media.port), None)
     if mine is None:
         raise SdpRefused(Refusal.NO_AUDIO)
     key = max((crypto.key for crypto in mine.crypto), key=len, default=b"")
     spoken = tuple(codec.name for codec in mine.codecs if codec.name in G711)
-    terms = Terms(
+    return Terms(
         address=mine.address,
         port=mine.port,
         codecs=spoken + tuple(name for name in G711 if name not in spoken),
@@ -180,7 +194,6 @@ def reanswer(previous: Session, theirs: Session) -> Settled:
         session_id=previous.session_id,
         version=previous.version + 1,
     )
-    return answer(theirs, terms)
 
 
 def hopeless(offer: Session) -> Refusal | None:

@@ -24,18 +24,19 @@ import msgspec
 
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
-from gateway.sip import events, headers, negotiation, options, sdp
+from gateway.sip import events, headers, options
 from gateway.sip.accounts import placement
 from gateway.sip.admission import Admission
-from gateway.sip.description import SdpRefused
 from gateway.sip.dialogs import Action, Dialog, State
 from gateway.sip.headers import Refused
 from gateway.sip.ledger import Ledger, Log
+from gateway.sip.negotiation import KEY_BYTES
 from gateway.sip.oversight import Oversight
 from gateway.sip.registration import Registrations
 from gateway.sip.screening import Door, invitation, late_request, refuse, rejection
 from gateway.sip.stack import Phase, Progress, Request, Stack, StackCall, StackError, Verdict, Wire
-from gateway.trunks import in_force
+from gateway.sip.within import Within
+from gateway.trunks import in_force, named
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
 POLL_S: Final = 0.05
@@ -70,16 +71,14 @@ class Process:
         self._stack: Stack
         admission = Admission(config.trunks, config.sip, secrets.token_bytes(32), lambda: secrets.token_bytes(8))
         self._door = Door(config.sip.max_message_kb * 1024, config.sip.retry_after_s, admission)
-        self._calls: dict[int, StackCall] = {}
-        #: Calls in which an offer of ours waits for its answer, by Call-ID
-        self._asking: dict[str, StackCall] = {}
+        self._within = Within(self._send, self._ledger, self._may_refer, lambda: secrets.token_bytes(KEY_BYTES), clock)
+        self._calls = self._within.calls
         self._arrived: list[tuple[StackCall, str, str]] = []
         #: The trunk of the INVITE that was let in last: the stack tells of it next, or never
         self._admitted = ""
         self._registrations = Registrations(
             in_force(config.trunks), self._register, self._registration, Random(), clock()
         )
-        self._next_dialog = 1
         self._oversight = Oversight(config, self._send, self._say, time.time)
         self._stopping = False
 
@@ -139,10 +138,8 @@ class Process:
             event = "sip_scanner" if report.scanner else "sip_source_refused"
             self._say("warning", event, source=report.source, reason=report.reason, requests=report.requests)
         self._registrations.tick(now)
-        for call in list(self._calls.values()):
-            if call.dialog.state is State.DIALLING and call.deadline_s < now:
-                call.dialog.intent = "timeout"
-                self._execute(call, events.Hangup(call.dialog.id, "no answer"))
+        for call, why in self._within.overdue():
+            self._execute(call, events.Hangup(call.dialog.id, why))
 
     def after_poll(self) -> None:
         """Look at the INVITEs that arrived, unless they are over already."""
@@ -155,7 +152,7 @@ class Process:
 
     def asked(self, request: Request) -> Verdict:
         if request.method == "ACK":
-            self._answered_by_ack(request)
+            self._within.answered_by_ack(request.raw)
         verdict, counters = self._door.judge(request, self._clock(), self._running)
         for name in counters:
             self._count(name)
@@ -176,87 +173,25 @@ class Process:
         self._arrived.append((call, raw, source))
 
     def progressed(self, call: StackCall, progress: Progress) -> None:
-        dialog = call.dialog
-        if progress.phase is Phase.OVER:
-            cause = dialog.end(progress.code)
-            self._asking.pop(dialog.sip_call_id, None)
-            if self._calls.pop(dialog.id, None) and dialog.told:
-                self._count("ended")
-                if cause == "cancelled":
-                    self._count("cancelled")
-                words = headers.besides(progress.raw)
-                self._send(events.Ended(dialog.id, cause, progress.code, progress.reason, words))
-        elif dialog.state is State.DIALLING:
-            dialog.sip_call_id = dialog.sip_call_id or headers.value_of(progress.raw, "call-id")
-            if progress.phase is Phase.CONFIRMED:
-                dialog.state = State.CONFIRMED
-                self._count("confirmed")
-            elif progress.code > 100:
-                self._send(events.Answered(dialog.id, progress.code, progress.reason, headers.sdp_of(progress.raw)))
-        elif progress.phase is Phase.CONFIRMED and dialog.state is State.ANSWERED:
-            dialog.state = State.CONFIRMED
-            self._count("confirmed")
-            # Their answer is in the ACK when the offer was ours (RFC 3264 §4, RFC 3261 §13.2.1)
-            self._send(events.Acknowledged(dialog.id, None if dialog.offered else headers.sdp_of(progress.raw)))
+        self._within.progressed(call, progress)
 
     def description(self, call: StackCall, answering: bool) -> str:
-        """Ours when it waits. An answer that is still to come is given with the 200; a re-INVITE without an
-        offer is offered what we have (RFC 3261 §14.2)."""
-        dialog = call.dialog
-        if dialog.pending_sdp or not answering:
-            if not answering and dialog.state is State.CONFIRMED:
-                self._asking[dialog.sip_call_id] = call
-            return dialog.describe()
-        return ""
+        return self._within.description(call, answering)
 
     def reinvited(self, call: StackCall, raw: str) -> bool:
-        try:
-            _, offer = headers.inspect(raw, self._door.max_bytes)
-        except Refused as error:
-            self._refuse(error.defect)
-            return False
-        call.dialog.state = State.REOFFERED
-        call.dialog.sent.clear()
-        self._count("reinvites")
-        self._send(events.Reinvited(call.dialog.id, offer))
-        return True
+        return self._within.reoffered(call, raw, self._door.max_bytes)
 
     def updated(self, call: StackCall, offer: str) -> bool:
-        """RFC 3311 §5.2 lets an UPDATE wait for nobody: it is answered on the terms of our last SDP."""
-        offer = headers.printable(offer)
-        try:
-            settled = negotiation.reanswer(sdp.parse(call.dialog.local_sdp), sdp.parse(offer))
-        except SdpRefused:
-            self._refuse(headers.Defect.BAD_SDP)
-            return False
-        call.dialog.pending_sdp = settled.sdp
-        self._count("updates")
-        self._send(events.Updated(call.dialog.id, offer, settled.sdp))
-        return True
-
-    def _answered_by_ack(self, request: Request) -> None:
-        """The stack keeps the ACK of an offerless re-INVITE to itself, with the answer that is in it."""
-        if self._asking and (call := self._asking.pop(headers.value_of(request.raw, "call-id"), None)):
-            self._send(events.Acknowledged(call.dialog.id, headers.sdp_of(request.raw)))
+        return self._within.updated(call, offer)
 
     def heard(self, call: StackCall, raw: str) -> None:
-        """INFO, and the response to an offer of ours within the dialog."""
-        dialog = call.dialog
-        if raw.startswith("INFO "):
-            self._count("infos")
-            with suppress(Refused):
-                message = headers.split(headers.printable(raw))
-                self._send(events.InfoReceived(dialog.id, message.get("content-type") or "", message.body))
-        elif dialog.sip_call_id in self._asking and raw.startswith("SIP/2.0 "):
-            code = int(raw[8:11]) if raw[8:11].isdigit() else 0
-            if code >= 200 and headers.value_of(raw, "cseq").endswith("INVITE"):
-                self._asking.pop(dialog.sip_call_id, None)
-                words = headers.printable(raw).partition("\n")[0].strip()[12:]
-                self._send(events.Answered(dialog.id, code, words, headers.sdp_of(raw)))
+        self._within.heard(call, raw)
 
-    def referred(self, call: StackCall, target: str) -> None:
-        self._count("refers")
-        self._send(events.Referred(call.dialog.id, target))
+    def referred(self, call: StackCall, target: str, place: Callable[[Dialog], StackCall]) -> bool:
+        return self._within.referred(call, target, place)
+
+    def transferred(self, call: StackCall, code: int, reason: str, final: bool) -> None:
+        self._within.transferred(call, code, reason, final)
 
     def registered(self, account: str, code: int, reason: str, expires_s: int) -> None:
         self._registrations.answered(account, code, headers.one_line(reason, 100), expires_s, self._clock())
@@ -290,8 +225,7 @@ class Process:
     def _admit(self, call: StackCall, raw: str, source: str) -> None:
         """Look at an INVITE ourselves, then tell it or refuse it."""
         dialog = call.dialog
-        dialog.id, self._next_dialog = self._next_dialog, self._next_dialog + 1
-        self._calls[dialog.id] = call
+        self._within.enter(call)
         self._count("invites")
         if not dialog.trunk:  # a build without a door: it is asked only now, when there is a call already
             verdict = self.asked(late_request(dialog, raw))
@@ -337,8 +271,13 @@ class Process:
         self._door.max_bytes = config.sip.max_message_kb * 1024
         self._door.admission.reconfigure(config.trunks, config.sip)
 
+    def _may_refer(self, trunk: str) -> bool:
+        found = named(self._config.trunks, trunk)
+        return found is not None and found.refer == "accept"
+
     def _dial(self, command: events.Dial) -> None:
         dialog = Dialog(command.dialog, command.sip_call_id, State.DIALLING, pending_sdp=command.sdp, told=True)
+        dialog.trunk = command.trunk
         self._count("dialled")
         try:
             call = self._stack.dial(dialog, placement(command))
@@ -359,6 +298,8 @@ class Process:
             self._act(call, action, command, before)
         except StackError as error:
             self._stack_error(call.dialog, error)
+            if call.dialog.heir:  # one that the stack could not dial: nothing more will come of it
+                self._within.progressed(call, Progress(Phase.OVER, 500, str(error)))
             if before is State.INVITED and action is Action.ANSWER:
                 with suppress(StackError):  # our 200 could not be sent: nobody must wait for it
                     call.respond(500)
@@ -384,6 +325,8 @@ class Process:
         elif action is Action.DECLINE:
             call.respond(480, headers={"Reason": headers.reason(command.reason)})
         elif action is Action.CLOSE:
+            if heir := self._within.heir_of(call):
+                self._execute(heir, command)
             call.close({"Reason": headers.reason(command.reason)})
         elif action is Action.REOFFER:
             dialog.pending_sdp = command.sdp

@@ -6,6 +6,7 @@ stack of their own. It refuses to know either.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -233,7 +234,11 @@ class Listener(Protocol):
     def heard(self, call: StackCall, raw: str) -> None:
         """A message within the call's dialog, of a request or of a response to one of ours."""
 
-    def referred(self, call: StackCall, target: str) -> None: ...
+    def referred(self, call: StackCall, target: str, place: Callable[[Dialog], StackCall]) -> bool:
+        """A REFER. True: dial the target, as the call that `place` has made; False: decline."""
+
+    def transferred(self, call: StackCall, code: int, reason: str, final: bool) -> None:
+        """How a REFER of ours goes."""
 
     def wired(self, wire: Wire) -> None:
         """A message was received, or is sent now; only when `StackOptions.tapped`."""

@@ -207,7 +207,8 @@ def test_a_retransmitted_200_is_acknowledged_again(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "param"), [({"to": "sip:200@198.51.100.7"}, "to"), ({"trunk": "none"}, "trunk"), ({"from": "<x>"}, "from")]
+    ("order", "param"),
+    [({"to": "sip:200@198.51.100.7"}, "to"), ({"trunk": "none"}, "trunk"), ({"from": "<x>"}, "from")],
 )
 def test_strangers_are_not_called(office: Office, order: dict[str, Any], param: str) -> None:
     error = office.told(office.dial(office.session(), **order)).json()["error"]
@@ -221,7 +222,10 @@ def test_dialling_from_the_command_line(office: Office) -> None:
     from gateway.cli import app
 
     session, results = office.session(), []
-    environment = {"GLOTGATE_URL": office.daemon.sessions_url, "GLOTGATE_API_KEY": office.http.headers["authorization"][7:]}
+    environment = {
+        "GLOTGATE_URL": office.daemon.sessions_url,
+        "GLOTGATE_API_KEY": office.http.headers["authorization"][7:],
+    }
     words = ["dial", session, f"sip:201@{office.pbx.here}", "--speaker", "agent", "--timeout", "20"]
     thread = threading.Thread(target=lambda: results.append(CliRunner().invoke(app, words, env=environment)))
     thread.start()

@@ -31,6 +31,7 @@ class Pbx:
         )
         self.peer: tuple[str, int] | None = None
         self.cseq = 100
+        self.last = b""
 
     def close(self) -> None:
         self.sock.close()
@@ -79,7 +80,13 @@ class Pbx:
         self.sock.sendto(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode(), self.peer)
 
     def within(
-        self, invite: Message, method: str, body: str = "", extra: str = "", tag: str = "pbx", kind: str = "application/sdp"
+        self,
+        invite: Message,
+        method: str,
+        body: str = "",
+        extra: str = "",
+        tag: str = "pbx",
+        kind: str = "application/sdp",
     ) -> None:
         """A request in the dialog of an INVITE that we answered."""
         self.cseq += 1
@@ -97,8 +104,13 @@ class Pbx:
         if body:
             lines.append(f"Content-Type: {kind}")
         head = "\r\n".join(lines) + "\r\n" + extra
+        self.last = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        self.again()
+
+    def again(self) -> None:
+        """Send the last request within a dialog once more, as when its response was lost."""
         assert self.peer is not None
-        self.sock.sendto(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode(), self.peer)
+        self.sock.sendto(self.last, self.peer)
 
     def challenge(self, request: Message, code: int = 401, *, nonce: str = "n1", algorithm: str = "MD5") -> None:
         name = "WWW-Authenticate" if code == 401 else "Proxy-Authenticate"

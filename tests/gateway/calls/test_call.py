@@ -33,6 +33,7 @@ ALL_INPUTS: list[inputs.Input] = [
     inputs.Acknowledged(None),
     inputs.Reinvited(OFFER),
     inputs.Updated(OFFER, OFFER),
+    inputs.Moved(OFFER, OFFER),
     inputs.HangUp("hangup", "done"),
     inputs.SipLost(),
 ]
@@ -314,6 +315,19 @@ def test_an_update_that_was_answered_already() -> None:
     assert story.names == ["Configure", "TellHold"]
     assert story.tell(inputs.Updated("v=0\r\n", answer)) == []
     assert story.call.unexpected == 1
+
+
+def test_a_call_that_was_transferred_talks_to_the_new_peer() -> None:
+    story = active()
+    story.tell(inputs.Reinvited(HOLD))  # who transfers a call holds it first
+    story.tell(inputs.Moved(OFFER.replace("40000", str(PORT)), OFFER.replace("40000", "40008")))
+    assert story.names == ["Configure", "TellHold"]
+    assert story.call.settled is not None
+    assert story.call.settled.remote_port == 40008
+    assert not story.call.held
+    story.tell(inputs.Moved(OFFER, ""))
+    assert story.names[0] == "Bye"
+    assert story.call.end_reason == "failed"
 
 
 @pytest.mark.parametrize(("cause", "reason"), [("bye", "peer_bye"), ("failed", "failed"), ("timeout", "failed")])

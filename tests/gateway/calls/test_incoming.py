@@ -11,9 +11,7 @@ from tests.gateway.calls.test_call import in_state
 
 def test_a_caller_may_give_up_and_a_callee_may_not() -> None:
     assert {rule for rule in IncomingCall.table if rule not in COMMON} == {
-        (state, kind)
-        for state in (State.RESOLVING, State.PREPARING)
-        for kind in (inputs.PeerGone, inputs.Reinvited)
+        (state, kind) for state in (State.RESOLVING, State.PREPARING) for kind in (inputs.PeerGone, inputs.Reinvited)
     }
 
 

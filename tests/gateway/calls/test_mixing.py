@@ -27,8 +27,8 @@ def test_decibels() -> None:
         ("assistive_translation", "customer", 0.0),
         ("assistive_translation", "agent", 1.0),
         ("assistive_translation", "participant-3", 1.0),
-        ("ai_agent", "customer", 0.0),
-        ("help_chat_voice", "agent", 0.0),
+        ("ai_agent", "customer", 1.0),
+        ("help_chat_voice", "agent", 1.0),
         ("a mode of tomorrow", "agent", 0.0),
     ],
 )
@@ -47,6 +47,6 @@ def test_everyone_hears_everyone_else() -> None:
     assert all(s[2] == s[3] == pytest.approx(DUCKED) for c in commands for s in c.sources)
 
 
-@pytest.mark.parametrize(("mode", "gain"), [("bidirectional_translation", "off"), ("ai_agent", -18.0)])
+@pytest.mark.parametrize(("mode", "gain"), [("bidirectional_translation", "off"), ("a mode of tomorrow", -18.0)])
 def test_nobody_hears_an_original(mode: str, gain: float | Literal["off"]) -> None:
     assert gains(mode, LEGS[:2], gain) == [SetGains(3, 30, 1.0, []), SetGains(5, 50, 1.0, [])]

@@ -35,6 +35,7 @@ INPUTS: list[inputs.Input] = [
     inputs.Answered(None),
     inputs.Reinvited(OFFER),
     inputs.Updated(OFFER, OFFER),
+    inputs.Moved(OFFER, OFFER),
     inputs.HangUp("hangup", "done"),
     inputs.SipLost(),
 ]
@@ -108,14 +109,13 @@ def test_a_call_that_is_not_even_tried(fault: Fault) -> None:
         ((inputs.Resolved("sess_1"), inputs.StreamOver(None, "stream_lost", "lost")), 0.0, Fault.STREAM_REFUSED),
     ],
 )
-def test_what_ends_it_before_the_invite_is_sent(
-    events: tuple[inputs.Input, ...], after: float, fault: Fault
-) -> None:
+def test_what_ends_it_before_the_invite_is_sent(events: tuple[inputs.Input, ...], after: float, fault: Fault) -> None:
     story = Story()
     story.begin()
     story.tell(*events, after=after)
     error = story.progress().error
-    assert error is not None and error.fault is fault
+    assert error is not None
+    assert error.fault is fault
     assert "Bye" not in story.names
     assert story.call.state in (State.ENDING, State.OVER)
 
@@ -132,7 +132,8 @@ def test_early_media_is_heard_before_the_answer_and_each_fork_may_have_its_own()
         story.tell(inputs.Progressed(183, ANSWER.replace("40000", port)))
         assert story.names == ["Progress", "Configure", "Attach"]
         assert story.done[-1] == do.Attach(early=True)
-        assert story.call.settled is not None and str(story.call.settled.remote_port) == port
+        assert story.call.settled is not None
+        assert str(story.call.settled.remote_port) == port
     assert story.call.answered is None
 
 
@@ -147,7 +148,8 @@ def test_it_is_answered() -> None:
     story.tell(inputs.Progressed(183, EARLY), inputs.Answered(ANSWER), after=2.0)
     assert story.names == ["Configure", "Attach", "Progress"]
     assert story.progress() == do.Progress(200)
-    assert story.call.settled is not None and story.call.settled.remote_port == 40000
+    assert story.call.settled is not None
+    assert story.call.settled.remote_port == 40000
     assert (story.call.state, story.call.answered, story.call.sip_code) == (State.ACTIVE, 102.0, 200)
 
 
@@ -155,7 +157,8 @@ def test_a_200_without_an_sdp_goes_by_the_early_one() -> None:
     story = dialling()
     story.tell(inputs.Progressed(183, EARLY), inputs.Answered(None))
     assert story.call.state is State.ACTIVE
-    assert story.call.settled is not None and story.call.settled.remote_port == 40002
+    assert story.call.settled is not None
+    assert story.call.settled.remote_port == 40002
 
 
 @pytest.mark.parametrize("sdp", [None, "v=0\r\n", OFFER.replace("0 8 101", "18")])

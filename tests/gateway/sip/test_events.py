@@ -28,6 +28,8 @@ EXAMPLES = [
     events.Traced(1, [events.WireMessage(5, True, "udp", "10.0.0.1:5060", "[::1]:5060", "BYE é")]),
     events.Stray("c", "10.0.0.1"),
     events.CertificateTaken(1.5e9, "no key"),
+    events.Transferred(1, "c", "v=0", "v=0"),
+    events.ReferProgress(1, 603, "Decline", True),
     events.RegistrationChanged("office", "registered", 200, "OK", 300),
     events.Reconfigure(b"{}", False),
     events.Shutdown(),

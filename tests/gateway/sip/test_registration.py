@@ -69,9 +69,7 @@ def test_an_answer_that_never_comes_is_a_failure(refreshing: bool) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(100, 699), st.integers(0, 4000)), max_size=40), st.integers())
-def test_whatever_is_answered_another_trial_follows_in_bounded_time(
-    answers: list[tuple[int, int]], seed: int
-) -> None:
+def test_whatever_is_answered_another_trial_follows_in_bounded_time(answers: list[tuple[int, int]], seed: int) -> None:
     schedule, now = Schedule(TERMS, Random(seed), 0.0), 0.0
     for code, expires_s in answers:
         assert schedule.wants(now)
