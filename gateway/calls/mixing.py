@@ -5,7 +5,7 @@
 | `bidirectional_translation` | everyone | at `media.original_gain_db`, constantly (default −18 dB, may be off) | 0 dB |
 | `assistive_translation` | the customer | not at all | 0 dB |
 | | everyone else | at 0 dB | 0 dB |
-| `ai_agent`, `help_chat_voice` | everyone | not at all | 0 dB |
+| `ai_agent`, `help_chat_voice` | everyone: a second leg is a human who took over | at 0 dB | 0 dB |
 
 The original is ducked constantly and not only under translated speech: a translation begins seconds after the
 words that it translates, so those would be heard twice, once loud and once translated. Owns this table;
@@ -40,6 +40,8 @@ def original_gain(mode: str, listener: str, original_gain_db: float | Literal["o
     if mode == "bidirectional_translation":
         return linear(original_gain_db)
     if mode == "assistive_translation" and listener != CUSTOMER:
+        return 1.0
+    if mode in ("ai_agent", "help_chat_voice"):
         return 1.0
     return 0.0
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from gateway.sessions import relay
 from gateway.sessions.lifecycle import Event, Lifecycle, Status
 from gateway.sessions.sequence import Sequence
 from gateway.sessions.store import Session
@@ -165,10 +166,6 @@ class LiveSession:
         """Who speaks through a call; None: there is no such call."""
         return next((speaker for speaker, joined in self.calls.items() if joined == call_id), None)
 
-    def hang_up(self, speaker: str, reason: str | None) -> None:
-        """Ask the gateway that has this speaker's call to end it."""
-        self._broadcast(m.CallHangup(speaker, reason))
-
     def warn(self, peer: Peer, code: str, message: str) -> None:
         """Tell one stream of a fault; it stays open."""
         self.counts[code] += 1
@@ -261,7 +258,7 @@ class LiveSession:
     def transfer(self, target: str, to: str) -> None:
         self._broadcast(m.CallTransfer(target, to))
 
-    def end_call(self, target: str, reason: str) -> None:
+    def end_call(self, target: str, reason: str | None) -> None:
         self._broadcast(m.CallHangup(target, reason))
 
     def failed(self, code: str, message: str) -> None:
@@ -306,6 +303,8 @@ class LiveSession:
             self._step(Event.AUDIO, now)
         self._observer.heard(self, message.speaker, timestamp_ms, mulaw)
         self._interpreter.audio(message.speaker, timestamp_ms, mulaw)
+        if len(self.peers) > 1:
+            relay.forward(self.record.mode, self.id, self.peers, peer, message, mulaw)
 
     def _on_ping(self, peer: Peer, _message: m.ClientMessage, now: float) -> None:
         self.lifecycle.touch(now)

@@ -187,7 +187,7 @@ class Service:
     async def hang_up(self, principal: Principal, session_id: str, call_id: str, reason: str | None) -> Reply:
         """POST …/calls/{call_id}/hangup: the gateway that has the call is told over its stream."""
         live, speaker = await self._call(principal, session_id, call_id)
-        live.hang_up(speaker, reason)
+        live.end_call(speaker, reason)
         return _call_reply(session_id, call_id, "ending")
 
     async def transfer(self, principal: Principal, session_id: str, call_id: str, to: str) -> Reply:

@@ -53,7 +53,7 @@ class Sink(Protocol):
     def transfer(self, target: str, to: str) -> None:
         """Have `target` connected with another party by its PBX (REFER)."""
 
-    def end_call(self, target: str, reason: str) -> None:
+    def end_call(self, target: str, reason: str | None) -> None:
         """End the call of `target`."""
 
     def failed(self, code: str, message: str) -> None:

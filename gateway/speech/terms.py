@@ -37,7 +37,7 @@ class Terms:
 
     def is_voiced(self, listener: str) -> bool:
         """Whether a party hears translations, or reads them only."""
-        return not (self.mode == "assistive_translation" and listener == AGENT)
+        return self.mode != "assistive_translation" or listener == CUSTOMER
 
 
 def differ(one: str | None, other: str | None) -> bool:

@@ -95,7 +95,7 @@ class Ear:
     def transfer(self, target: str, to: str) -> None:
         self.done.append(("transfer", target, to))
 
-    def end_call(self, target: str, reason: str) -> None:
+    def end_call(self, target: str, reason: str | None) -> None:
         self.done.append(("end_call", target))
 
     def failed(self, code: str, message: str) -> None:
