@@ -126,12 +126,12 @@ class Owner(Protocol):
 
 
 class Worker:
-    """One worker process. module: run as `python -m module FD`. incoming: what it may say, `Ready` among it."""
+    """One worker process, run as `python -m module FD arguments…`. incoming: what it may say, `Ready` among it."""
 
-    def __init__(self, module: str, incoming: Any, owner: Owner) -> None:
+    def __init__(self, module: str, incoming: Any, owner: Owner, *arguments: str) -> None:
         self.about: dict[str, Any] = {}
         self.restarts = 0
-        self._module, self._incoming, self._owner = module, incoming, owner
+        self._module, self._incoming, self._owner, self._arguments = module, incoming, owner, arguments
         self._process: asyncio.subprocess.Process | None = None
         self._link: Link | None = None
         self._sock: socket.socket | None = None
@@ -165,10 +165,15 @@ class Worker:
             self._link.close()
         await self._reap()
 
+    def kill(self) -> None:
+        """It is stuck: end it; its keeper starts it anew."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
     async def _launch(self) -> None:
         ours, theirs = pair()
         with theirs:
-            command = [sys.executable, "-P", "-m", self._module, str(theirs.fileno())]
+            command = [sys.executable, "-P", "-m", self._module, str(theirs.fileno()), *self._arguments]
             self._process = await asyncio.create_subprocess_exec(
                 *command, pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL
             )
