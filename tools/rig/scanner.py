@@ -33,6 +33,8 @@ TRUNKS: dict[str, list[dict[str, Any]]] = {
         {"name": "pbx", "allow": [CALLER]},
         {"name": "roaming", "credentials": [{"username": "pbx", "password": "not-this-one"}]},
     ],
+    # one on a private network, where no trunk is configured
+    "open": [],
     # one that is allowed, which is never dropped, and has not got the password
     "allowed": [
         {"name": "pbx", "allow": [CALLER]},
@@ -129,7 +131,7 @@ def run(plan: Plan) -> dict[str, Any]:
             "trunks": TRUNKS[plan.scanner],
             "media": {"jitter": {"min_ms": 40, "start_ms": 40, "max_ms": 40}},
         }
-        with Daemon(capacity=plan.calls, changes=changes) as daemon:
+        with Daemon(capacity=4 * plan.calls, changes=changes) as daemon:
             flood = Flood(daemon.sip_address, plan.per_s)
             with flood:
                 time.sleep(1.0)  # it is found out before anybody else calls
