@@ -60,7 +60,7 @@ def draw(path: Path, said: Samples, heard: Samples, utterances: Sequence[Utteran
     heard_spans = [None if u.heard_s is None else (u.heard_s, u.heard_s + u.heard_length_s) for u in utterances]
     for axes, samples, spans, name in ((top, said, said_spans, "said"), (bottom, heard, heard_spans, "heard")):
         _waveform(axes, samples, _owners(int(length * 100) + 2, spans))
-        axes.set_ylim(-0.85, 0.85)
+        axes.set_ylim(-0.85 if axes is top else -1.22, 0.85)  # below the lower one stands what was heard
         axes.set_yticks([])
         axes.set_ylabel(name, fontsize=12, fontweight="bold", rotation=0, ha="right", va="center", labelpad=12)
         for side in ("top", "right", "left"):
@@ -74,9 +74,8 @@ def draw(path: Path, said: Samples, heard: Samples, utterances: Sequence[Utteran
         top.text(middle, 0.86, f"“{utterance.text}”", ha="center", va="bottom", color=colour, fontsize=9.5)
         if span is None:
             continue
-        bottom.text(
-            sum(span) / 2, 0.86, f"“{utterance.translation}”", ha="center", va="bottom", color=colour, fontsize=9.5
-        )
+        middle = sum(span) / 2
+        bottom.text(middle, -1.2, f"“{utterance.translation}”", ha="center", va="bottom", color=colour, fontsize=9.5)
         for edge_said, edge_heard in zip(said_spans[index], span, strict=True):
             line = ConnectionPatch(
                 xyA=(edge_said, -0.8), coordsA=top.transData, xyB=(edge_heard, 0.8), coordsB=bottom.transData,

@@ -37,8 +37,9 @@ _DITHER: Final = 8.0
 #: Where a telephone's cepstral mean lies at LEVEL_DB: the decoder begins with that of a studio, and would mishear the
 #: first words of every speaker until it has learnt the line.
 _MEAN: Final = "45.07,9.85,-11.43,32.46,-7.13,2.69,-2.57,-19.47,-0.49,-5.61,8.24,-0.10,-3.87"
-#: Chosen, like the mean, on sentences that the benches do not use: the language model's weight is 6.5 by default.
-OPTIONS: Final[dict[str, Any]] = {"lw": 5.0, "cmninit": _MEAN, "loglevel": "ERROR"}
+#: Chosen, like the mean, on sentences that the benches do not use. By default the language model weighs 6.5, and a
+#: frame may have 30,000 states.
+OPTIONS: Final[dict[str, Any]] = {"lw": 5.0, "maxhmmpf": 10_000, "cmninit": _MEAN, "loglevel": "ERROR"}
 #: The level, in dB below full scale, that speech is brought to, and by how much at most.
 LEVEL_DB: Final = -26.0
 _GAINS: Final = (0.25, 16.0)

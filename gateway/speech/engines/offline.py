@@ -6,6 +6,7 @@ Owns which of its three parts are there, and what is said of those that are not.
 from __future__ import annotations
 
 import asyncio
+import os
 
 import structlog
 
@@ -18,6 +19,8 @@ from gateway.speech.stages import EngineFault, Recognizer, Stage, Synthesizer, T
 
 _log = structlog.get_logger(__name__)
 
+#: A speaker takes a quarter of a processor while he speaks, and people take turns.
+SPEAKERS_PER_CPU = 8
 #: Pairs that are loaded at the start; further ones with the first clause that wants them.
 _WARM = 4
 
@@ -81,4 +84,4 @@ class Offline:
 def build(name: str, section: Section) -> Offline:
     """The engine of a section."""
     assert isinstance(section, OfflineEngine)
-    return Offline(name, section.max_speakers)
+    return Offline(name, section.max_speakers or SPEAKERS_PER_CPU * (os.cpu_count() or 1))

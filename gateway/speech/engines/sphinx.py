@@ -20,6 +20,9 @@ from gateway.speech.stages import EngineFault, Heard, Partial, Stage
 PIECE: Final = 80 * OCTETS_PER_MS
 #: Messages that wait for a worker that does not take them: eight seconds, and what the kernel holds. More is dropped.
 BACKLOG: Final = 100
+#: Answers that take longer than this, on average, say that there is no room for more; while they are so recent.
+LATE_S: Final = 2.0
+RECENT_S: Final = 15.0
 #: Turns of one speaker that wait for their answer; one more and the oldest fails.
 WAITING: Final = 4
 
@@ -34,7 +37,7 @@ class SphinxEar:
         self._link: Link | None = None
         self._piece = bytearray()
         self._turn = 0
-        self._ends: deque[tuple[int, asyncio.Future[Heard]]] = deque()
+        self._ends: deque[tuple[int, float, asyncio.Future[Heard]]] = deque()  # turn, when it ended, its answer
         self._closed = False
         self.dropped = 0  #: octets that the worker did not take
         self._connect()
@@ -56,10 +59,10 @@ class SphinxEar:
             future.set_exception(self._fault("the worker has died"))
             return future
         self._link.send(worker.End(self._turn))
-        self._ends.append((self._turn, future))
+        self._ends.append((self._turn, asyncio.get_running_loop().time(), future))
         self._turn += 1
         if len(self._ends) > WAITING:
-            _fail(self._ends.popleft()[1], self._fault("it does not keep up"))
+            _fail(self._ends.popleft()[2], self._fault("it does not keep up"))
         return future
 
     def drop(self) -> None:
@@ -97,7 +100,8 @@ class SphinxEar:
                 self._partial(Partial(word.text, word.stable, covered_ms=word.covered_ms))
             return
         while self._ends and self._ends[0][0] <= word.turn:
-            turn, future = self._ends.popleft()
+            turn, since, future = self._ends.popleft()
+            self._recognizer.answered(asyncio.get_running_loop().time() - since)
             if not future.done() and turn == word.turn:
                 future.set_result(Heard(word.text, self._language, word.confidence))
 
@@ -107,7 +111,7 @@ class SphinxEar:
 
     def _fail_all(self, why: str) -> None:
         while self._ends:
-            _fail(self._ends.popleft()[1], self._fault(why))
+            _fail(self._ends.popleft()[2], self._fault(why))
 
     def _fault(self, why: str) -> EngineFault:
         return EngineFault(Stage.RECOGNITION, self._recognizer.engine, why, retryable=True)
@@ -129,6 +133,8 @@ class SphinxRecognizer:
         self.languages: frozenset[str] = frozenset()
         self.ears: set[SphinxEar] = set()
         self._max = max_speakers
+        self._late_s = 0.0
+        self._answered_at = -RECENT_S
         self._worker = Worker(worker.__name__, Ready, self)
 
     async def start(self) -> None:
@@ -144,10 +150,17 @@ class SphinxRecognizer:
         await self._worker.close()
 
     def full(self) -> bool:
-        return len(self.ears) >= self._max
+        """No place, or the processors do not keep up with those who speak already."""
+        recent = asyncio.get_running_loop().time() - self._answered_at < RECENT_S
+        return len(self.ears) >= self._max or (recent and self._late_s > LATE_S)
+
+    def answered(self, seconds: float) -> None:
+        """An ear's answer came so long after the turn's end."""
+        self._late_s += (seconds - self._late_s) / 8
+        self._answered_at = asyncio.get_running_loop().time()
 
     def listen(self, language: str | None, partial: Callable[[Partial], None]) -> SphinxEar:
-        if self.full():
+        if len(self.ears) >= self._max:
             raise EngineFault(
                 Stage.RECOGNITION, self.engine, f"{self._max} speakers are listened to already", retryable=True
             )
