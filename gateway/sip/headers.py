@@ -76,6 +76,7 @@ class Defect(Enum):
     BAD_VERSION = (505, "Version Not Supported")
     CSEQ_MISMATCH = (400, "CSeq Does Not Match")
     BAD_EXTENSION = (420, "Bad Extension")
+    REPLACES = (603, "Decline")
     BAD_SDP = (488, "Not Acceptable Here")
 
     @property

@@ -22,7 +22,7 @@ from gateway.sip.stack import LET_IN, Request, Verdict
 ALLOW: Final = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, PRACK, REFER, NOTIFY"
 ACCEPT: Final = "application/sdp, application/dtmf-relay"
 #: Option tags that a request may require (RFC 3261 §8.2.2.3).
-SUPPORTED: Final = ("100rel", "timer", "replaces", "norefersub")
+SUPPORTED: Final = ("100rel", "timer", "norefersub")
 #: Counters of what a stranger is blamed for: a PBX does none of it often.
 BLAMED: Final = ("no_dialog", "not_allowed", "refused")
 
@@ -100,6 +100,8 @@ class Door:
         required = {tag.strip() for value in message.all("require") for tag in value.split(",")} - {""}
         if unknown := sorted(tag for tag in required if tag not in SUPPORTED):
             raise Refused(Defect.BAD_EXTENSION, ", ".join(unknown)[:100])
+        if message.get("replaces") is not None:  # RFC 3891 §3: nobody picks up a call of somebody else's
+            raise Refused(Defect.REPLACES, "a call is not replaced from outside")
         return Seen(request_uri, uri, message, offer)
 
     def _options(self) -> Verdict:

@@ -132,4 +132,4 @@ def knows(request: Message, username: str, password: str) -> bool:
     ha1 = hashed(f"{username}:{REALM}:{password}")
     ha2 = hashed(f"{request.start.split(' ')[0]}:{fields['uri']}")
     words = (ha1, fields["nonce"], fields["nc"], fields["cnonce"], fields["qop"], ha2)
-    return fields["response"] == hashed(":".join(words))
+    return bool(fields["response"] == hashed(":".join(words)))

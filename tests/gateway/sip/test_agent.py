@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.channel import PeerGone
@@ -13,6 +14,7 @@ from gateway.sip.options import SPARE_CALLS
 from tests.support.sip import OFFER, PATIENCE_S, Peer, sip_process
 
 KEY = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20\r\n"
+OTHER_SUITE = ":2 AES_CM_128_HMAC_SHA1_32"
 DYNAMIC = OFFER.replace("0 8 101", "97 101") + "a=rtpmap:97 PCMA/8000\r\n"
 TERMS = Terms("127.0.0.1", 20000, key=bytes(range(KEY_BYTES)))
 
@@ -436,6 +438,33 @@ def test_dialling(agent, peer):
     assert agent.expect(events.Ended).cause == "local"
 
 
+@pytest.mark.parametrize(
+    ("policy", "answered"),
+    [
+        ("optional", OFFER + KEY),
+        ("optional", OFFER),
+        ("mandatory", OFFER.replace("RTP/AVP", "RTP/SAVP") + KEY),
+        ("mandatory", OFFER.replace("RTP/AVP", "RTP/SAVP") + KEY.replace(":1 AES_CM_128_HMAC_SHA1_80", OTHER_SUITE)),
+    ],
+    ids=["best effort", "plain", "savp", "another suite"],
+)
+def test_dialling_with_keys(agent, peer, policy, answered):
+    """The stack negotiates SRTP for itself; what it thinks of ours must not end the call."""
+    offer = negotiation.offer(msgspec.structs.replace(TERMS, srtp=policy))
+    number = -(100 + len(answered))
+    agent.send(events.Dial(number, f"sip:bob@{peer.here}", offer))
+    request = peer.expect("INVITE")
+    assert "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAECAwQ" in request.body
+    peer.reply(request, 200, answered)
+    peer.expect("ACK")
+    assert agent.expect(events.Answered).sdp == answered.replace("\r\n", "\n")
+    agent.receive(0.3)
+    assert not [event for event in agent.seen if isinstance(event, events.Ended)]
+    agent.send(events.Hangup(number, "done"))
+    peer.reply(peer.expect("BYE"))
+    assert agent.expect(events.Ended).cause == "local"
+
+
 def test_dialling_a_busy_peer_and_nowhere(agent, peer):
     agent.send(events.Dial(-2, f"sip:bob@{peer.here}", negotiation.offer(TERMS)))
     request = peer.expect("INVITE")
@@ -539,3 +568,36 @@ def test_an_idle_process_sleeps(agent):
     start = cpu_s()
     time.sleep(1)
     assert cpu_s() - start < 0.5
+
+
+def test_a_caller_may_require_reliable_provisionals(agent, peer):
+    """RFC 3262: the 180 is sent again until its PRACK."""
+    peer.send(peer.request("INVITE", OFFER, "Require: 100rel\r\n"))
+    invited = agent.expect(events.Invited)
+    agent.send(events.Ring(invited.dialog))
+    ringing = peer.expect("180")
+    assert "100rel" in (ringing.get("require") or "")
+    invite_cseq = peer.cseq
+    peer.send(peer.request("PRACK", extra=f"RAck: {ringing.get('rseq')} {invite_cseq} INVITE\r\n"))
+    peer.expect("200")
+    agent.send(events.Accept(invited.dialog, answer(OFFER).sdp))
+    ok = peer.expect("200")
+    assert (ok.get("cseq"), media_line(ok)) == (f"{invite_cseq} INVITE", "m=audio 20000 RTP/AVP 0 101")
+    peer.cseq = invite_cseq
+    peer.send(peer.request("ACK"))
+    agent.expect(events.Acknowledged)
+    peer.cseq += 5
+    peer.send(peer.request("BYE"))
+    assert agent.expect(events.Ended).cause == "bye"
+
+
+def test_an_invite_that_would_replace_a_call_is_declined(agent, peer):
+    """RFC 3891 §3: whoever may not pick up a call is told so, and the call goes on."""
+    call = Established(agent, peer)
+    other = Peer(agent.port)
+    tags = f"to-tag={peer.to_tag.partition('=')[2]};from-tag={peer.tag}"
+    other.send(other.request("INVITE", OFFER, f"Replaces: {peer.call_id};{tags}\r\n"))
+    other.expect("603")
+    other.send(other.request("ACK", same=True))
+    other.close()
+    call.bye()

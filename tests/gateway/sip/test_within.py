@@ -36,8 +36,9 @@ class Rig:
         self.within = Within(
             self.told.append, self.ledger, lambda trunk: accepts, lambda: bytes(KEY_BYTES), lambda: self.now
         )
-        self.call: Any = FakeCall(Dialog(0, "old@x", State.CONFIRMED, local_sdp=local, told=True, trunk="office"))
-        self.within.enter(self.call)
+        call: Any = FakeCall(Dialog(0, "old@x", State.CONFIRMED, local_sdp=local, told=True, trunk="office"))
+        self.call = call
+        self.within.enter(call)
         self.heir: Any = None
 
     def place(self, dialog: Dialog) -> Any:
