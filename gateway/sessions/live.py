@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from gateway.sessions import relay
+from gateway.sessions import bounds, relay
 from gateway.sessions.lifecycle import Event, Lifecycle, Status
 from gateway.sessions.sequence import Sequence
 from gateway.sessions.store import Session
@@ -31,7 +31,6 @@ CHUNK: Final = 400 * OCTETS_PER_MS
 MAX_FAULTS: Final = 100
 #: Turns that may wait to be settled.
 OPEN_FINALS: Final = 256
-_LARGEST: Final = 2**53
 
 _decoder: Final = msgspec.json.Decoder(m.ClientMessage)
 _encode: Final = msgspec.json.Encoder().encode
@@ -153,6 +152,9 @@ class LiveSession:
 
     def handle(self, peer: Peer, message: m.ClientMessage, now: float) -> None:
         """One message that is decoded already."""
+        if type(message) is not m.AudioInput and (wrong := bounds.fault(message)) is not None:
+            self._refuse(peer, "invalid_message", wrong)
+            return
         _HANDLERS.get(type(message), LiveSession._on_other)(self, peer, message, now)
 
     def free_speaker(self, wanted: str) -> str:
@@ -282,7 +284,7 @@ class LiveSession:
             self._refuse(peer, "invalid_message", f"audio.payload is not base64: {error}")
             return
         timestamp_ms, sequence = message.timestamp_ms, message.sequence
-        if not (0 <= timestamp_ms < _LARGEST and 0 <= sequence < _LARGEST):
+        if not (0 <= timestamp_ms < bounds.LARGEST and 0 <= sequence < bounds.LARGEST):
             self._refuse(peer, "invalid_message", "sequence and timestamp_ms must be 0 … 2^53")
             return
         numbers = self.speakers.get(message.speaker)
@@ -354,12 +356,9 @@ class LiveSession:
     def _meet(self, peer: Peer, speaker: str) -> bool:
         """Make sure that the speaker is known and belongs to this stream. False: refused."""
         if speaker not in self.speakers:
-            if not 0 < len(speaker) <= 64 or len(self.speakers) >= MAX_SPEAKERS:
-                self._refuse(
-                    peer,
-                    "invalid_message",
-                    f"speaker must have 1–64 characters, a session {MAX_SPEAKERS} speakers",
-                )
+            if not (0 < len(speaker) <= 64 and speaker.isprintable()) or len(self.speakers) >= MAX_SPEAKERS:
+                what = f"speaker must have 1–64 printable characters, a session {MAX_SPEAKERS} speakers"
+                self._refuse(peer, "invalid_message", what)
                 return False
             self.speakers[speaker] = Sequence()
         peer.speakers.add(speaker)

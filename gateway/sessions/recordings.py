@@ -74,6 +74,8 @@ def of_session(connection: Connection, session_id: str) -> list[Recording]:
 
 def find(connection: Connection, recording_id: str, organization_id: str | None) -> Recording:
     """Raises PeerFault RECORDING_NOT_FOUND, also for another organization's."""
+    if not recording_id.isascii() or not recording_id.isprintable():  # a NUL could not be asked for
+        raise PeerFault(Fault.RECORDING_NOT_FOUND, "this is no id of a recording")
     query = select(*_COLUMNS).where(recordings.c.id == recording_id)
     if organization_id is not None:
         query = query.where(recordings.c.organization_id == organization_id)

@@ -214,6 +214,9 @@ def _session(row: Row[Any]) -> Session:
 
 def find_session(connection: Connection, session_id: str, organization_id: str | None) -> Session:
     """Raises PeerFault SESSION_NOT_FOUND, also for another organization's. organization_id None: anybody's."""
+    # What is no text of ours need not be asked for; a NUL could not even be.
+    if not session_id.isascii() or not session_id.isprintable():
+        raise PeerFault(Fault.SESSION_NOT_FOUND, "this is no id of a session")
     query = select(*_COLUMNS).where(sessions.c.id == session_id)
     if organization_id is not None:
         query = query.where(sessions.c.organization_id == organization_id)

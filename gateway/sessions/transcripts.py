@@ -50,11 +50,17 @@ def words(text: str) -> int:
     return count
 
 
+def _storable(text: str | None) -> str | None:
+    """Without NUL, which an engine may say and PostgreSQL can not store."""
+    return None if text is None else text.replace("\0", "")
+
+
 def add(connection: Connection, session_id: str, turn: Turn) -> Turn:
     """Store the next turn; returns it with its number."""
     last = select(func.max(transcript_turns.c.sequence)).where(transcript_turns.c.session_id == session_id)
     numbered = msgspec.structs.replace(turn, sequence=(connection.execute(last).scalar() or 0) + 1)
     values = msgspec.structs.asdict(numbered)
+    values |= {name: _storable(values[name]) for name in ("segment_id", "text", "translation_text")}
     values["metadata"] = None if turn.metadata is None else msgspec.json.encode(turn.metadata).decode()
     connection.execute(insert(transcript_turns).values(session_id=session_id, **values))
     connection.execute(
@@ -74,7 +80,7 @@ def amend(
     where = (transcript_turns.c.session_id == session_id, transcript_turns.c.segment_id == segment_id)
     values: dict[str, Any] = {"metadata": msgspec.json.encode(metadata).decode()}
     if translation is not None:
-        values["translation_language"], values["translation_text"] = translation
+        values["translation_language"], values["translation_text"] = translation[0], _storable(translation[1])
     connection.execute(update(transcript_turns).where(*where).values(**values))
     row = connection.execute(select(*_COLUMNS).where(*where)).first()
     return None if row is None else msgspec.structs.replace(Turn(**row._mapping), metadata=metadata)

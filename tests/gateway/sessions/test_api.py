@@ -359,6 +359,20 @@ def test_hanging_up_a_call(sqlite_url: str) -> None:
     run(sqlite_url, scenario)
 
 
+def test_what_can_be_no_id_is_not_found(database_url: str) -> None:
+    async def scenario(kit: Kit) -> None:
+        for strange in ("%00", "sess_%00", "%ff", "%C3%A9", "a%0Ab", "x" * 5000):
+            for path in (f"sessions/{strange}", f"sessions/{strange}/transcript", f"sessions/{strange}/recordings"):
+                assert (await kit.get(f"/v1/{path}")).json()["error"]["code"] == "session_not_found", path
+            for path in (f"recordings/{strange}", f"recordings/{strange}/audio", f"recordings/{strange}/timeline"):
+                assert (await kit.get(f"/v1/{path}")).json()["error"]["code"] == "recording_not_found", path
+            for path in ("end", "calls/call_1/hangup", "calls/%00/hangup"):
+                answer = await kit.post(f"/v1/sessions/{strange}/{path}")
+                assert answer.json()["error"]["code"] == "session_not_found", path
+
+    run(database_url, scenario)
+
+
 def test_a_defect_is_an_envelope_too(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(kit: Kit) -> None:
         async def broken(*_args: object) -> None:

@@ -230,6 +230,16 @@ def test_no_octets_raise(text: bytes) -> None:
     scene.tell(scene.join(), text)
 
 
+def test_beyond_the_bounds_is_refused(scene: Scene) -> None:
+    peer = scene.join()
+    joined = {"type": "call.joined", "speaker": "customer", "call_id": "c" * 501}
+    for message in (joined, joined | {"speaker": "a\0", "call_id": "c"}, audio_input("a\0b", 0, b"\x01")):
+        scene.tell(peer, message)
+        assert peer.sent[-1]["code"] == "invalid_message"
+    assert not scene.live.calls
+    assert not scene.live.speakers
+
+
 def test_too_many_speakers(scene: Scene) -> None:
     peer = scene.join()
     for number in range(module.MAX_SPEAKERS + 1):

@@ -60,6 +60,19 @@ def test_words(text: str, count: int) -> None:
     assert words(text) == count
 
 
+def test_what_no_database_can_hold_is_left_out(database_url: str) -> None:
+    async def scenario() -> None:
+        async with service(database_url) as kit:
+            session = await kit.create()
+            live = kit.hub.sessions[session["id"]]
+            live.final("seg\0", "customer", "en", "hel\0lo", 0, 10, 1.0, ("es", "ho\0la"))
+            await kit.settled()
+            (turn,) = (await kit.get(f"/v1/sessions/{session['id']}/transcript")).json()["turns"]
+            assert (turn["text"], turn["translation"]["text"]) == ("hello", "hola")
+
+    asyncio.run(scenario())
+
+
 def test_live_then_completed(database_url: str) -> None:
     async def scenario() -> None:
         async with service(database_url) as kit:
