@@ -71,6 +71,8 @@ def check(config: ConfigOption = DEFAULT_FILE) -> None:
         typer.echo(f"on this host: {refused}")
     for note in host.port_notes(checked):
         typer.echo(f"on this host: {note}")
+    for note in checked.exposure():
+        typer.echo(f"note: {note}")
 
 
 @app.command("route-test")

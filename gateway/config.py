@@ -30,7 +30,7 @@ from gateway.section import (
 )
 from gateway.speech.settings import Speech
 from gateway.transports import Overload, SipBind, Tls, Trace, tls_faults
-from gateway.trunks import Admission, Codec, SrtpPolicy, SymmetricPolicy, Trunk, clashes
+from gateway.trunks import Admission, Codec, SrtpPolicy, SymmetricPolicy, Trunk, clashes, exposure
 
 #: Calls that the PyPI wheel of pjsua2 accepts (PJSUA_MAX_CALLS 4); a built one takes 4096.
 MAX_CAPACITY = 4096
@@ -267,6 +267,10 @@ class Config(Section):
         if faults := clashes(self.trunks):
             raise KeyFaults(*(KeyFault(("trunks", *f.path), f.reason, ("trunks", *f.other)) for f in faults))
         return self
+
+    def exposure(self) -> list[str]:
+        """What an operator should know of who may call: see `trunks.exposure`."""
+        return exposure(self.trunks, (split_host_port(bind.address)[0] for bind in self.sip.bind))
 
     @model_validator(mode="after")
     def _ports_apart(self) -> Self:

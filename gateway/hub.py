@@ -165,7 +165,8 @@ class Hub:
             self._stop.set()
 
     def _report(self) -> dict[str, Any]:
-        return self._health.report(self._controller.not_ready(), self._controller.notes())
+        notes = [*self._controller.notes(), *self._start.config.exposure()]
+        return self._health.report(self._controller.not_ready(), notes)
 
     # For operators
 

@@ -386,6 +386,8 @@ def main(path: Path) -> int:
     host.name_process("glotgate")
     for note in host.port_notes(config):
         log.warning("host", note=note)
+    for note in config.exposure():
+        log.warning("exposed", note=note)
     return Supervisor(config, log, Notifier(), lambda running: reload.read(path, running, time.time())).run()
 
 

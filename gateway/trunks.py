@@ -7,7 +7,7 @@ It refuses to know how a call is admitted (`gateway/sip/admission.py`) or placed
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -219,6 +219,22 @@ IMPLICIT: Final = Trunk(name="default", allow=PRIVATE_NETWORKS)
 def in_force(trunks: Sequence[Trunk]) -> tuple[Trunk, ...]:
     """The trunks that serve: those configured, else the implicit one."""
     return tuple(trunks) or (IMPLICIT,)
+
+
+def exposure(trunks: Sequence[Trunk], hosts: Iterable[str]) -> list[str]:
+    """Who may call without a password though nobody was named, in words. hosts: where calls are taken.
+
+    Nothing is said of a daemon that listens on its own host alone.
+    """
+    if all(host == "localhost" or host.startswith("127.") or host == "::1" for host in hosts):
+        return []
+    if not trunks:
+        return ["no trunk is configured: whoever has a private address may call, without a password"]
+    return [
+        f"trunk {trunk.name!r} takes calls from the whole internet without a password"
+        for trunk in trunks
+        if not trunk.credentials and {"0.0.0.0/0", "::/0"} & set(trunk.allow)
+    ]
 
 
 def named(trunks: Sequence[Trunk], name: str) -> Trunk | None:

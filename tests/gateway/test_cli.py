@@ -51,6 +51,11 @@ def test_a_good_file_is_fine(config: Path) -> None:
     assert result.stdout.startswith(f"{config}: fine\n")
 
 
+def test_a_file_without_a_trunk_is_told_who_may_call(config: Path) -> None:
+    checked = _call("check", "-c", str(config))
+    assert "note: no trunk is configured: whoever has a private address may call" in checked.stdout
+
+
 def test_a_route_is_tried_without_a_call(config: Path) -> None:
     with config.open("a") as file:
         file.write("routes: [{name: sales, user: '47', headers: {X-Queue: s.*}, mode: ai_agent}]\n")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.configfile import ConfigError, parse
-from gateway.trunks import IMPLICIT, Credential, Outbound, Trunk, in_force, named
+from gateway.trunks import IMPLICIT, Credential, Outbound, Trunk, exposure, in_force, named
 
 MD5 = hashlib.md5(b"pbx:glotgate:secret").hexdigest()
 SHA256 = hashlib.sha256(b"pbx:glotgate:secret").hexdigest()
@@ -180,6 +180,22 @@ def test_without_trunks_the_implicit_one_serves() -> None:
     assert in_force([trunk()]) == (trunk(),)
     assert named([trunk()], "pbx") == trunk()
     assert named([trunk()], "default") is None
+
+
+@pytest.mark.parametrize(
+    ("trunks", "hosts", "said"),
+    [
+        ((), ("127.0.0.1", "::1", "localhost"), []),
+        ((), ("127.0.0.1", "0.0.0.0"), ["no trunk is configured: whoever has a private address may call"]),
+        ((trunk(),), ("0.0.0.0",), []),
+        ((trunk(allow=["::/0"]),), ("::",), ["trunk 'pbx' takes calls from the whole internet without a password"]),
+        ((trunk(allow=[], credentials=[{"username": "a", "password": "b"}]),), ("0.0.0.0",), []),
+    ],
+)
+def test_who_may_call_though_nobody_was_named(trunks: tuple[Trunk, ...], hosts: list[str], said: list[str]) -> None:
+    told = exposure(trunks, hosts)
+    assert len(told) == len(said)
+    assert all(line.startswith(beginning) for line, beginning in zip(told, said, strict=True))
 
 
 @pytest.mark.parametrize(
