@@ -23,7 +23,7 @@ class OfflineEngine(Section):
     """What Debian and PyPI carry: pocketsphinx, apertium, espeak-ng. No network, no key, no download."""
 
     kind: Literal["offline"] = "offline"
-    max_speakers: Annotated[int, Field(ge=1, le=1000)] = 64
+    max_speakers: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 #: Every engine that there is, told apart by its `kind`.
