@@ -32,6 +32,9 @@ from gateway.sip.stack import (
     Wire,
 )
 
+#: pjsip's PJSIP_MAX_TIMED_OUT_ENTRIES, and how often it is asked again at once when that many had expired.
+TIMERS_A_POLL: Final = 10
+POLLS_AT_ONCE: Final = 32
 TRANSPORTS: Final = {
     ("udp", False): pj.PJSIP_TRANSPORT_UDP,
     ("udp", True): pj.PJSIP_TRANSPORT_UDP6,
@@ -315,7 +318,11 @@ class Agent:
         return self._descriptors
 
     def poll(self, timeout_ms: int) -> None:
-        self._endpoint.libHandleEvents(timeout_ms)
+        """pjsip lets few timers expire at a time, and each transaction keeps its memory until its timer does."""
+        for _ in range(POLLS_AT_ONCE):
+            if self._endpoint.libHandleEvents(timeout_ms) < TIMERS_A_POLL:
+                return
+            timeout_ms = 0
 
     def account_of_invite(self) -> Account:
         """The account that the door has chosen for the INVITE that is being let in."""

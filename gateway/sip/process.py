@@ -24,6 +24,7 @@ import msgspec
 
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
+from gateway.host import give_back_memory
 from gateway.sip import events, headers, options
 from gateway.sip.accounts import placement
 from gateway.sip.admission import Admission
@@ -41,6 +42,8 @@ from gateway.trunks import in_force, named
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
 POLL_S: Final = 0.05
 COUNTERS_EVERY_S: Final = 1.0
+#: What transactions that are over had taken goes back to the kernel this often.
+TRIM_EVERY_S: Final = 20.0
 #: How long the peers get to answer our BYEs at the end.
 FAREWELL_S: Final = 3.0
 
@@ -81,6 +84,7 @@ class Process:
         )
         self._oversight = Oversight(config, self._send, self._say, time.time)
         self._stopping = False
+        self._trim_s = clock() + TRIM_EVERY_S
 
     def run(self, stack: Stack) -> None:
         """Start the stack, tell `AgentReady`, and work until told to stop. Raises StackError."""
@@ -138,6 +142,9 @@ class Process:
             event = "sip_scanner" if report.scanner else "sip_source_refused"
             self._say("warning", event, source=report.source, reason=report.reason, requests=report.requests)
         self._registrations.tick(now)
+        if now >= self._trim_s:
+            self._trim_s = now + TRIM_EVERY_S
+            give_back_memory()
         for call, why in self._within.overdue():
             self._execute(call, events.Hangup(call.dialog.id, why))
 

@@ -74,3 +74,19 @@ def test_a_process_without_its_parent_ends() -> None:
     code = f"from gateway.host import die_with; die_with({os.getpid()}); print('lives')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "lives")
+
+
+def test_memory_that_is_free_is_given_back() -> None:
+    code = (
+        "import ctypes; from gateway.host import give_back_memory\n"
+        "def rss(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
+        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
+        "libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]\n"
+        "blocks = [libc.malloc(16_000) for _ in range(6000)]\n"
+        "for block in blocks: libc.memset(block, 1, 16_000)\n"
+        "pin = libc.malloc(16_000)\n"
+        "for block in blocks: libc.free(block)\n"
+        "held = rss(); give_back_memory(); print(held - rss() > 50_000_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
