@@ -69,3 +69,38 @@ class OpenAiEngine(Section):
     translation: OpenAiTranslation | None = None
     synthesis: OpenAiSynthesis | None = None
     thinking: OpenAiThinking | None = None
+
+
+class LocalEngine(Section):
+    """Models in a folder, in processes of their own. waiting: jobs; timeout_s: from piece to piece of an answer."""
+
+    folder: Path
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    waiting: Annotated[int, Field(ge=1, le=256)] = 8
+    timeout_s: Patience = 5.0
+
+
+class WhisperEngine(LocalEngine):
+    """faster-whisper."""
+
+    kind: Literal["whisper"] = "whisper"
+    languages: Languages = ("*",)
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    compute_type: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "int8"
+    beam_size: Annotated[int, Field(ge=1, le=10)] = 1
+
+
+class ArgosEngine(LocalEngine):
+    """Packages of Argos Translate."""
+
+    kind: Literal["argos"] = "argos"
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    compute_type: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "default"
+    beam_size: Annotated[int, Field(ge=1, le=10)] = 2
+
+
+class PiperEngine(LocalEngine):
+    """Voices of piper."""
+
+    kind: Literal["piper"] = "piper"

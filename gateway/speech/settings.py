@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gateway.section import KeyFault, KeyFaults, Section
-from gateway.speech.engine_settings import OpenAiEngine
+from gateway.speech.engine_settings import ArgosEngine, OpenAiEngine, PiperEngine, WhisperEngine
 
 #: The engine that is always there, under this name.
 OFFLINE: Final = "offline"
@@ -27,7 +27,9 @@ class OfflineEngine(Section):
 
 
 #: Every engine that there is, told apart by its `kind`.
-EngineSection = Annotated[OfflineEngine | OpenAiEngine, Field(discriminator="kind")]
+EngineSection = Annotated[
+    OfflineEngine | OpenAiEngine | WhisperEngine | ArgosEngine | PiperEngine, Field(discriminator="kind")
+]
 
 
 class Endpointing(Section):

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from gateway.section import Section
-from gateway.speech.engine_settings import OpenAiEngine
+from gateway.speech.engine_settings import ArgosEngine, OpenAiEngine, PiperEngine, WhisperEngine
 from gateway.speech.settings import OfflineEngine, Speech
 from gateway.speech.stages import (
     Engine,
@@ -34,6 +34,9 @@ _log = structlog.get_logger(__name__)
 BUILDERS: Final[dict[type[Section], str]] = {
     OfflineEngine: "gateway.speech.engines.offline:build",
     OpenAiEngine: "gateway.speech.engines.openai:build",
+    WhisperEngine: "gateway.speech.engines.local:build",
+    ArgosEngine: "gateway.speech.engines.local:build",
+    PiperEngine: "gateway.speech.engines.local:build",
 }
 
 
