@@ -79,12 +79,18 @@ class Controller:
 
 
 @contextmanager
-def sip_process(log: Path, capacity: int = 50, **sip: object) -> Iterator[Controller]:
+def sip_process(
+    log: Path,
+    capacity: int = 50,
+    environment: dict[str, str] | None = None,
+    trunks: list[dict[str, object]] | None = None,
+    **sip: object,
+) -> Iterator[Controller]:
     """A running sip process on loopback ports of the kernel's choice. log: where its log lines go."""
     settings = {
         "bind": [{"transport": "udp", "address": "127.0.0.1:0"}, {"transport": "tcp", "address": "127.0.0.1:0"}]
     }
-    config = Config.model_validate({"sip": settings | sip, "media": {"capacity": capacity}})
+    config = Config.model_validate({"sip": settings | sip, "media": {"capacity": capacity}, "trunks": trunks or []})
     ours, theirs = channel.pair()
     with log.open("w") as lines:
         child = subprocess.Popen(
@@ -93,6 +99,7 @@ def sip_process(log: Path, capacity: int = 50, **sip: object) -> Iterator[Contro
             stderr=lines,
             text=True,
             cwd=Path(__file__).parents[2],
+            env=os.environ | (environment or {}),
         )
     theirs.close()
     controller = None
