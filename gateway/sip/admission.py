@@ -118,6 +118,7 @@ class Admission:
         self.table = TrunkTable(trunks)
         self._unknown = DROP if sip.unknown_source == "drop" else Verdict(403)
         self._busy = Verdict(503, headers={"Retry-After": str(sip.retry_after_s)})
+        self._most = {trunk.name: trunk.max_calls for trunk in self.table.trunks}
         self._buckets = {t.name: _Bucket(t.max_calls_per_s) for t in self.table.trunks if t.max_calls_per_s}
         self._secrets = {(t.name, c.username): _secret(c) for t in self.table.trunks for c in t.credentials}
 
@@ -154,7 +155,7 @@ class Admission:
             self.sources.welcome(source)
         bucket = self._buckets.get(trunk.name)
         limit = ""
-        if trunk.max_calls is not None and running(trunk.name) >= trunk.max_calls:
+        if self.full(trunk.name, running):
             limit = "trunk_full"
         elif bucket is not None and not bucket.take(now):
             limit = "trunk_limited"
@@ -162,6 +163,11 @@ class Admission:
             self.sources.complain(source, limit, now)
             return Admitted(self._busy, (*moved, limit))
         return Admitted(Verdict(LET_IN.code, account=trunk.name), moved)
+
+    def full(self, trunk: str, running: Callable[[str], int]) -> bool:
+        """Whether a trunk has as many calls as it may, in and out. running: calls of a trunk."""
+        most = self._most.get(trunk)
+        return most is not None and running(trunk) >= most
 
     def blame(self, source: str, reason: str, now: float) -> tuple[str, ...]:
         """Note what a stranger did wrong. The counters that this moves besides."""

@@ -286,6 +286,10 @@ class Process:
         dialog = Dialog(command.dialog, command.sip_call_id, State.DIALLING, pending_sdp=command.sdp, told=True)
         dialog.trunk = command.trunk
         self._count("dialled")
+        if self._door.admission.full(command.trunk, self._running):
+            self._count("trunk_full")
+            self._send(events.Ended(dialog.id, "failed", 503, "the trunk has as many calls as it may"))
+            return
         try:
             call = self._stack.dial(dialog, placement(command))
         except StackError as error:

@@ -348,6 +348,77 @@ def test_an_heir_that_the_stack_can_not_dial_is_forgotten(rig):
     assert list(rig.process._calls.values()) == [call]
 
 
+TRUNK = {"name": "pbx", "allow": ["10.0.0.1"]}
+USERS = {"credentials": [{"username": "pbx", "password": "secret"}]}
+
+
+def asked(rig, raw=None, source="10.0.0.1"):
+    """An INVITE at the door; the stack makes a call of it when it is let in."""
+    raw = raw or invite()
+    verdict = rig.process.asked(Request("INVITE", source, 5060, "UDP", False, False, raw))
+    if verdict.code:
+        return verdict, None
+    call = FakeCall()
+    rig.process.invited(call, raw, f"{source}:5060")
+    return verdict, call
+
+
+def test_the_trunk_that_admits_a_call_is_told():
+    rig = Rig({"trunks": [TRUNK]})
+    asked(rig)
+    rig.process.after_poll()
+    assert [event.trunk for event in rig.told(events.Invited)] == ["pbx"]
+    assert asked(rig, source="10.0.0.2")[0].code == 403
+
+
+def test_calls_of_a_trunk_are_counted_those_included_that_have_only_just_come():
+    rig = Rig({"trunks": [TRUNK | {"max_calls": 2, "outbound": {"host": "10.0.0.1"}}]})
+    first = asked(rig)[1]
+    asked(rig)
+    assert asked(rig)[0].code == 503
+    rig.process.after_poll()
+    assert asked(rig)[0].code == 503
+    rig.told()
+    rig.process.command(events.Dial(-1, "sip:200@10.0.0.1", "v=0", trunk="pbx"))
+    assert [(event.dialog, event.code) for event in rig.told(events.Ended)] == [(-1, 503)]
+    rig.over(first)
+    rig.process.command(events.Dial(-2, "sip:200@10.0.0.1", "v=0", trunk="pbx"))
+    assert len(rig.stack.dialled) == 1
+    assert asked(rig)[0].code == 503
+    assert rig.counters()["trunk_full"] == 4
+
+
+def test_a_build_without_a_door_asks_when_there_is_a_call_already():
+    rig = Rig({"trunks": [TRUNK | USERS]})
+    call = rig.call()
+    ((_, code, _, told, _),) = call.done
+    assert code == 401
+    assert told["WWW-Authenticate"].startswith('Digest realm="glotgate"')
+    assert rig.told(events.Invited) == []
+    assert rig.counters()["challenged"] == 1
+
+
+def test_who_dials_numbers_that_do_not_exist_is_told_and_dropped():
+    rig = Rig({"trunks": [TRUNK | {"allow": ["0.0.0.0/0"]}], "sip": {"admission": {"strikes": 2}}})
+    for dialog in (1, 2):
+        asked(rig)
+        rig.process.after_poll()
+        rig.process.command(events.Reject(dialog, 404))
+    assert asked(rig)[0].code == -1
+    rig.process.each_second()
+    (line,) = [line for line in rig.logs if line["event"] == "sip_scanner"]
+    assert (line["level"], line["source"], line["reason"]) == ("warning", "10.0.0.1", "no_such_number")
+    assert rig.counters()["scanners_found"] == 1
+
+
+def test_what_a_peer_says_at_the_end_is_told(rig):
+    call = rig.confirmed()
+    bye = invite(start="BYE sip:x@y SIP/2.0", extra="Reason: Q.850;cause=31\r\nX-Why: tired\r\n", body="")
+    rig.process.progressed(call, Progress(Phase.OVER, 200, "OK", bye))
+    (ended,) = rig.told(events.Ended)
+    assert ended.headers == {"reason": "Q.850;cause=31", "x-why": "tired"}
+
+
 def test_dialling(rig):
     rig.process.command(events.Dial(-1, "sip:bob@10.0.0.9", "v=0 ours", {"X-A": "b"}))
     ((call, order),) = rig.stack.dialled
