@@ -52,15 +52,18 @@ class Round:
 
 
 class Inbox:
-    """`rounds[depth[row]]` takes the next datagram of a row, unless `depth[row]` is ROUNDS; then count `depth` up."""
+    """`rounds[depth[row]]` takes the next datagram of a row, unless `depth[row]` is ROUNDS; then count `depth` up.
+
+    depth: (capacity,) int8, how many datagrams of each row wait.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.rounds = [Round(capacity) for _ in range(ROUNDS)]
-        self.depth = [0] * capacity
+        self.depth = np.zeros(capacity, np.int8)
 
     def put(self, row: int, datagram: npt.NDArray[np.uint8], length: int, now_ns: int) -> None:
         """One that was read elsewhere: (≤ 1500,) octets of its `length`. Dropped when the row has had its share."""
-        depth = self.depth[row]
+        depth = int(self.depth[row])
         if depth == ROUNDS:
             return
         into = self.rounds[depth]
@@ -82,6 +85,5 @@ class Inbox:
                 np.array(each.lengths, np.int64),
                 np.array(each.arrivals, np.int64),
             )
-            for row in each.rows:
-                self.depth[row] = 0
+            self.depth[rows] = 0
             each.rows, each.lengths, each.arrivals = [], [], []

@@ -14,7 +14,11 @@ import os
 import select
 import time
 from bisect import bisect_left
+from collections import deque
+from operator import call, length_hint
 from typing import Final
+
+import numpy as np
 
 from rtp import control, host
 from rtp.control import CommandChannel
@@ -146,17 +150,23 @@ class Loop:
             self._interval_sum_ns += error * legs
 
     def _send(self, rows: list[int], special: dict[int, list[bytes]]) -> None:
-        views = self._packet_views
-        send_to = self._legs.send_to
-        for i, row in enumerate(rows):
-            try:
-                if special and i in special:
-                    for datagram in special[i]:
-                        send_to[row](datagram)
-                else:
-                    send_to[row](views[i])
+        views = self._packet_views[: len(rows)]
+        senders = list(map(self._legs.send_to.__getitem__, rows))
+        for i, datagrams in special.items():
+            send = senders[i]
+            senders[i] = _send_nothing
+            for datagram in datagrams:
+                try:
+                    send(datagram)
+                except OSError as error:
+                    self._legs.failed(rows[i], error)
+        left, packets = iter(senders), iter(views)
+        while True:
+            try:  # one call after the other without a step of the interpreter in between
+                deque(map(call, left, packets), 0)
+                return
             except OSError as error:
-                self._legs.failed(row, error)
+                self._legs.failed(rows[len(rows) - length_hint(packets) - 1], error)
 
     def _drain(self, number: int, now_ns: int) -> None:
         """Take what has arrived, one datagram per socket a round.
@@ -164,47 +174,79 @@ class Loop:
         After the first round only sockets that still hold something are read on (a burst): what arrived
         meanwhile on others waits for the next look, for a round costs much the same for one leg as for many.
         """
-        burst = self._look(number, now_ns)
+        burst = set(self._look(number, now_ns))
         for _ in range(ROUNDS - 1):
             ready = [event for event in self._legs.epoll.poll(0) if event[0] in burst]
             if not ready:
                 return
-            burst = self._read(ready, number, now_ns)
+            burst = set(self._read(ready, number, now_ns))
 
     def _look(self, number: int, now_ns: int) -> list[int]:
         """One datagram from each socket that has one; returns the sockets of media that were read."""
         return self._read(self._legs.epoll.poll(0), number, now_ns)
 
     def _read(self, ready: list[tuple[int, int]], number: int, now_ns: int) -> list[int]:
-        legs, depths, rounds = self._legs, self._inbox.depth, self._inbox.rounds
-        row_of, receive_from, secure = legs.row_of, legs.receive_from, legs.secure
-        taken = []
-        for fd, _events in ready:
-            row = row_of.get(fd, -1)
-            if row < 0:
-                if fd in legs.others:  # a command may just have closed it
-                    legs.others[fd](number, now_ns)
-                continue
-            depth = depths[row]
-            if depth == ROUNDS:
-                continue
-            into = rounds[depth]
-            n = len(into.rows)
-            try:
-                length = receive_from[row](into.views[n])
-            except OSError as error:
-                legs.failed(row, error)
-                continue
-            taken.append(fd)
-            if row in secure:
-                length = legs.unseal(row, into.pointers[n], into.views[n][1], length)
-                if length < 0:
-                    continue
-            depths[row] = depth + 1
-            into.rows.append(row)
-            into.lengths.append(length)
-            into.arrivals.append(now_ns)
-        return taken
+        legs, inbox = self._legs, self._inbox
+        fds = [fd for fd, _events in ready]
+        try:
+            rows = list(map(legs.row_of.__getitem__, fds))
+        except KeyError:
+            self._read_others(fds, number, now_ns)
+            fds = [fd for fd in fds if fd in legs.row_of]
+            rows = list(map(legs.row_of.__getitem__, fds))
+        if not rows:
+            return fds
+        if legs.secure or np.count_nonzero(inbox.depth[rows]):
+            for row in rows:
+                self._read_one(row, now_ns)
+            return fds
+        # Nearly always: the first datagram of each of these legs in this slot, not sealed.
+        first = inbox.rounds[0]
+        begin = len(first.rows)
+        views = iter(first.views[begin : begin + len(rows)])
+        receivers = map(legs.receive_from.__getitem__, rows)
+        try:
+            first.lengths.extend(map(call, receivers, views))
+        except OSError as error:
+            done = len(first.lengths) - begin
+            legs.failed(rows[done], error)
+            later, rows = rows[done + 1 :], rows[:done]
+        else:
+            later = []
+        first.rows.extend(rows)
+        first.arrivals.extend([now_ns] * len(rows))
+        inbox.depth[rows] = 1
+        for row in later:
+            self._read_one(row, now_ns)
+        return fds
+
+    def _read_others(self, fds: list[int], number: int, now_ns: int) -> None:
+        """Sockets that are no leg's media: RTCP, strangers, and the commands, which may close any of the others."""
+        for fd in fds:
+            handler = self._legs.others.get(fd)
+            if handler is not None:
+                handler(number, now_ns)
+
+    def _read_one(self, row: int, now_ns: int) -> None:
+        legs, inbox = self._legs, self._inbox
+        depth = int(inbox.depth[row])
+        if depth == ROUNDS:
+            return
+        into = inbox.rounds[depth]
+        n = len(into.rows)
+        try:
+            length = legs.receive_from[row](into.views[n])
+        except OSError as error:
+            legs.failed(row, error)
+            return
+        if row in legs.secure:
+            length = legs.unseal(row, into.pointers[n], into.views[n][1], length)
+            if length < 0:
+                return
+        inbox.depth[row] = depth + 1
+        into.rows.append(row)
+        into.lengths.append(length)
+        into.arrivals.append(now_ns)
 
     def _take(self) -> None:
         """Give the media path what has arrived."""
@@ -242,3 +284,8 @@ class Loop:
                 ports_quarantined=self._legs.ports.quarantined,
             )
         )
+
+
+def _send_nothing(datagram: memoryview | bytes) -> int:
+    """In the place of a packet that others were sent for."""
+    return len(datagram)

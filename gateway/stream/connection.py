@@ -17,7 +17,18 @@ import picows
 from gateway.config import Stream as StreamConfig
 from gateway.errors import Fault
 from gateway.stream import messages
-from gateway.stream.protocol import Assembler, Bad, Incoming, Liveness, PlayAudio, Verdict, decode
+from gateway.stream.protocol import (
+    MAX_MESSAGE,
+    UNREADABLE,
+    Assembler,
+    Bad,
+    Incoming,
+    Liveness,
+    PlayAudio,
+    Verdict,
+    decode,
+    read,
+)
 from gateway.stream.pump import TEXT, Totals
 
 #: How long a closing handshake may take before the connection is cut (RFC 6455 §7.1.1).
@@ -101,7 +112,10 @@ class Connection(picows.WSListener):
         if frame.msg_type is not TEXT or not frame.fin:
             self._unusual(frame, data)
             return
-        message = decode(data)
+        try:  # `decode`, without the call: fifty times a second for each stream
+            message = read(data) if len(data) <= MAX_MESSAGE else Bad.TOO_LARGE
+        except UNREADABLE:
+            message = decode(data)
         if type(message) is PlayAudio:
             self._play(message)
         else:

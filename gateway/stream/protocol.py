@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import binascii
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, StrEnum
 from random import Random
 from typing import Any, Final, Literal
@@ -68,7 +69,9 @@ Incoming = (
     | messages.SessionError
     | messages.OlderError
 )
-_decoder: Final[msgspec.json.Decoder[Incoming]] = msgspec.json.Decoder(Incoming)
+#: Reads a message that is not too long, or raises one of `UNREADABLE` (a ValidationError is a DecodeError).
+read: Final[Callable[[bytes], Incoming]] = msgspec.json.Decoder(Incoming).decode
+UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _encoder: Final = msgspec.json.Encoder()
 _TYPES: Final = frozenset(str(t.__struct_config__.tag) for t in Incoming.__args__)
 
@@ -78,8 +81,8 @@ def decode(data: bytes) -> Incoming | Bad:
     if len(data) > MAX_MESSAGE:
         return Bad.TOO_LARGE
     try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):  # a ValidationError is a DecodeError
+        return read(data)
+    except UNREADABLE:
         return _cause(data)
 
 
@@ -87,7 +90,7 @@ def _cause(data: bytes) -> Bad:
     """Why `decode` refused a message; the slow way round, for those alone."""
     try:
         message: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return Bad.NOT_JSON
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         return Bad.BAD_FIELDS
