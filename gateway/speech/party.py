@@ -165,7 +165,7 @@ class Party:
             return
         task = asyncio.create_task(self._understand(turn, ear.end()))
         self._understanding.add(task)
-        task.add_done_callback(self._understanding.discard)
+        task.add_done_callback(self._done)
 
     async def _understand(self, turn: Turn, answer: asyncio.Future[Heard]) -> None:
         try:
@@ -186,8 +186,6 @@ class Party:
         finally:
             turn.reach("final", self._clock())
             self._hand_on(turn)
-            if self._gone:
-                asyncio.get_running_loop().call_soon(self._close_when_done)
 
     def _hand_on(self, turn: Turn) -> None:
         rest = turn.rest()
@@ -195,6 +193,11 @@ class Party:
             turn.clauses.put_nowait(rest)
         turn.clauses.put_nowait(None)
         self._listener.understood(turn)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._understanding.discard(task)
+        if self._gone:
+            self._close_when_done()
 
     def _close_when_done(self) -> None:
         if not self._understanding and self._ear is not None:
