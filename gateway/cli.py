@@ -60,7 +60,7 @@ def serve(config: ConfigOption = DEFAULT_FILE) -> None:
 
 @app.command()
 def check(config: ConfigOption = DEFAULT_FILE) -> None:
-    """Check a configuration file: every mistake with its line, key and reason."""
+    """Check a configuration file: every mistake with its line, key and reason; and what its engines can do here."""
     checked = _load(config)
     typer.echo(f"{config}: fine")
     from gateway import host
@@ -73,6 +73,13 @@ def check(config: ConfigOption = DEFAULT_FILE) -> None:
         typer.echo(f"on this host: {note}")
     for note in checked.exposure():
         typer.echo(f"note: {note}")
+    if checked.sessions.mode == "embedded" and checked.sessions.interpreter == "pipeline":
+        import asyncio
+
+        from gateway.speech.inventory import report
+
+        for line in asyncio.run(report(checked.speech)):
+            typer.echo(line)
 
 
 @app.command("route-test")

@@ -49,6 +49,7 @@ def test_a_good_file_is_fine(config: Path) -> None:
     result = _call("check", "-c", str(config))
     assert result.exit_code == 0
     assert result.stdout.startswith(f"{config}: fine\n")
+    assert "engine offline (offline)\n  recognition: " in result.stdout
 
 
 def test_a_file_without_a_trunk_is_told_who_may_call(config: Path) -> None:
