@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from gateway.calls import actions as do
-from gateway.calls import inputs, record, routing
+from gateway.calls import causes, inputs, record, routing
 from gateway.calls import media as sdp_media
 from gateway.calls.call import Call, State
 from gateway.calls.diagnosis import Diagnosis
@@ -68,7 +68,7 @@ class Errand(NamedTuple):
     dial: sip.Dial | None = None
     progress: Callable[[do.Progress], None] = lambda progress: None
     trunk: Trunk = IMPLICIT
-    headers: dict[str, str] = {}
+    headers: dict[str, str] | None = None
 
 
 def errand_of(event: sip.Invited, routes: Sequence[Route], trunk: Trunk = IMPLICIT) -> Errand:
@@ -324,7 +324,8 @@ class Runner:
         self._exchange.send_sip(command)
 
     def _bye(self, action: do.Bye) -> None:
-        self._exchange.send_sip(sip.Hangup(self.dialog, action.reason))
+        why = self.call.end_reason or self.call.outcome
+        self._exchange.send_sip(sip.Hangup(self.dialog, causes.reason(why, action.reason)))
 
     def _configure(self, action: do.Configure) -> None:
         if self.leg is None:

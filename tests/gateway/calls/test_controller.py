@@ -202,7 +202,7 @@ def test_session_ended_hangs_up(tmp_path: Path) -> None:
         dialog = await rig.answered()
         rig.peer().say({"type": "session.ended", "session_id": "sess_1", "reason": "timeout"})
         await until(lambda: rig.sip.of(sip.Hangup, dialog))
-        assert rig.sip.of(sip.Hangup, dialog)[0].reason == "timeout"
+        assert rig.sip.of(sip.Hangup, dialog)[0].reason == 'Q.850;cause=16;text="timeout"'
         rig.sip.ended(dialog, "local")
         await gone(rig)
         await until(rig.records)
@@ -326,7 +326,7 @@ def test_marks_clear_digits_transfer_and_hang_up(tmp_path: Path) -> None:
         await until(lambda: rig.sip.of(sip.Refer))
         peer.say({"type": "call.hangup", "target": "customer", "reason": "done"})
         await until(lambda: rig.sip.of(sip.Hangup))
-        assert rig.sip.of(sip.Hangup)[0].reason == "done"
+        assert rig.sip.of(sip.Hangup)[0].reason == 'Q.850;cause=16;text="done"'
         rig.sip.ended(dialog, "local")
         await gone(rig)
         await until(rig.records)
