@@ -7,9 +7,10 @@ the tests hold the answers against; answers are built in `views.py`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from gateway.speech.tools import ToolDefinition, duplicate
 
@@ -81,12 +82,45 @@ class Participant(Request):
     language: Language | None = None
 
 
+#: What `ToolDefinition` asks of the values of several fields at once, for readers of the OpenAPI document.
+_COMPLETE_TOOL: Final[dict[str, Any]] = {
+    "anyOf": [
+        {
+            "required": ["name", "url"],
+            "properties": {
+                "type": {"const": "function"},
+                "name": {"type": "string", "not": {"enum": ["transfer_to_human", "end_call"]}},
+                "url": {"type": "string"},
+            },
+        },
+        {
+            "required": ["type", "to"],
+            "properties": {"type": {"const": "transfer_to_human"}, "to": {"type": "string"}},
+        },
+        {"required": ["type"], "properties": {"type": {"const": "end_call"}}},
+    ],
+    "properties": {
+        "parameters": {"properties": {"type": {"const": "object"}}},
+        "url": {"anyOf": [{"type": "null"}, {"type": "string", "pattern": _WEB_URL}]},
+    },
+}
+
+
+def _unambiguous(tool: ToolDefinition) -> ToolDefinition:
+    if tool.url is not None and re.fullmatch(_WEB_URL, tool.url) is None:
+        raise ValueError("url is no http:// or https:// address that a webhook can go to")
+    return tool
+
+
+AgentTool = Annotated[ToolDefinition, AfterValidator(_unambiguous), Field(json_schema_extra=_COMPLETE_TOOL)]
+
+
 class AiAgent(Request):
     system_prompt: Annotated[Text, Field(min_length=1, max_length=20_000)]
     greeting: Annotated[Text, Field(max_length=2_000)] | None = None
     voice: Annotated[Text, Field(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    tools: Annotated[list[ToolDefinition], Field(max_length=64)] | None = None
+    tools: Annotated[list[AgentTool], Field(max_length=64)] | None = None
 
     @field_validator("tools")
     @classmethod

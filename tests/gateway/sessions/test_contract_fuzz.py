@@ -28,7 +28,7 @@ from tests.support.session_process import ServiceProcess
 class Switchboard(BaseHTTPRequestHandler):
     """A gateway at which every call rings."""
 
-    def do_POST(self) -> None:  # noqa: N802  (http.server's name)
+    def do_POST(self) -> None:
         order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         call = {"id": "call_1", "object": "call", "session_id": order["session_id"], "status": "ringing"}
         call |= {"direction": "outbound", "sip_call_id": "a", "speaker": "customer", "to": order["to"]}
@@ -43,10 +43,9 @@ class Switchboard(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[str, str]]:
+def running(database_url: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The service as a process of its own: its address and an API key."""
-    url = f"sqlite:///{tmp_path}/s.db"
-    database = Database(url)
+    database = Database(database_url)
     database.upgrade()
     database.call(keys.ensure_organization, 1.0, rate_limit=10_000_000)
     key, _ = database.call(keys.create, 1.0, name="fuzz")
@@ -60,7 +59,7 @@ def running(tmp_path: Path) -> Iterator[tuple[str, str]]:
     switchboard = ThreadingHTTPServer(("127.0.0.1", 0), Switchboard)
     threading.Thread(target=switchboard.serve_forever, daemon=True).start()
     gateway = f"127.0.0.1:{switchboard.server_port}"
-    service = ServiceProcess(url, tmp_path, gateway=gateway, webhooks=everywhere)
+    service = ServiceProcess(database_url, tmp_path, gateway=gateway, webhooks=everywhere)
     try:
         yield service.rest, key
     finally:
