@@ -21,7 +21,8 @@ def _header_value(key: SecretStr) -> SecretStr:
 
 
 ApiKey = Annotated[SecretStr, AfterValidator(_header_value)]
-Patience = Annotated[float, Field(ge=0.5, le=60)]
+#: Below the 8 s after which the pipeline gives up: the engine is to be found late, and the next to have time.
+Patience = Annotated[float, Field(ge=0.5, le=7.5)]
 Places = Annotated[int, Field(ge=1, le=256)]
 Languages = Annotated[tuple[str, ...], Field(min_length=1)]
 

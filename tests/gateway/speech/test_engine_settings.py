@@ -33,6 +33,7 @@ def test_a_stage_that_is_not_named_is_not_had() -> None:
     [
         {"base_url": "ftp://x"},
         {"recognition": {"model": "m", "timeout_s": 0}},
+        {"recognition": {"model": "m", "timeout_s": 8}},
         {"recognition": {"model": "m", "languages": []}},
         {"synthesis": {"model": "m"}},
         {"retries": 6},

@@ -40,7 +40,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_piper_speaks_in_a_process_of_its_own(tmp_path: Path) -> None:
     piper_voice(tmp_path)
-    engine = build("piper", PiperEngine(folder=tmp_path, threads=1, timeout_s=30))
+    engine = build("piper", PiperEngine(folder=tmp_path, threads=1, timeout_s=7.5))
 
     async def test() -> None:
         assert engine.synthesizer is not None
@@ -56,7 +56,7 @@ def test_piper_speaks_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_whisper_hears_turn_by_turn(pretended: Path) -> None:
-    engine = build("ear", WhisperEngine(folder=pretended, languages=("es",), timeout_s=30))
+    engine = build("ear", WhisperEngine(folder=pretended, languages=("es",), timeout_s=7.5))
 
     async def test() -> None:
         assert engine.recognizer is not None
@@ -72,7 +72,7 @@ def test_whisper_hears_turn_by_turn(pretended: Path) -> None:
 
 
 def test_argos_translates(pretended: Path) -> None:
-    engine = build("words", ArgosEngine(folder=pretended, timeout_s=30))
+    engine = build("words", ArgosEngine(folder=pretended, timeout_s=7.5))
 
     async def test() -> None:
         assert engine.translator is not None
