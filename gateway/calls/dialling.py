@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 
 from gateway.calls import actions as do
 from gateway.calls.intake import Order
+from gateway.calls.passing import passed
 from gateway.errors import Fault, GatewayError, PeerFault
 from gateway.section import split_host_port
 from gateway.sip.accounts import from_uri, request_uri
@@ -36,7 +37,10 @@ _SPEAKER: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 
 
 class Wanted(Struct, frozen=True, rename={"from_": "from"}):
-    """An order as it comes. trunk: by name; None: the one that `to` leads to, else the first that goes out."""
+    """An order as it comes. trunk: by name; None: the one that `to` leads to, else the first that goes out.
+
+    headers: for the INVITE, as far as the trunk passes them on.
+    """
 
     session_id: Annotated[str, Meta(pattern=_SESSION)]
     to: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -44,6 +48,7 @@ class Wanted(Struct, frozen=True, rename={"from_": "from"}):
     from_: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     timeout_seconds: Annotated[int, Meta(ge=1, le=600)] | None = None
     trunk: str | None = None
+    headers: dict[str, str] = {}
 
 
 class Placed(Protocol):
@@ -79,6 +84,7 @@ def order(wanted: Wanted, trunks: Sequence[Trunk]) -> Order:
         speaker=wanted.speaker or trunk.speaker,
         ring_s=wanted.timeout_seconds or out.ring_timeout_s,
         transport=out.transport,
+        headers=passed(wanted.headers, trunk),
     )
 
 

@@ -44,6 +44,7 @@ class Order(NamedTuple):
     speaker: str | None
     ring_s: int
     transport: str
+    headers: dict[str, str]
 
 
 class Intake:
@@ -84,6 +85,7 @@ class Intake:
             self._dialogs,
             order.uri,
             sdp="",
+            headers=order.headers,
             timeout_s=order.ring_s + _MARGIN_S,
             trunk=order.trunk.name,
             from_uri=order.from_uri,

@@ -209,6 +209,8 @@ class Service:
             if live is None:
                 raise _held_elsewhere(stored)
             order = {"session_id": session_id} | asked.model_dump(by_alias=True, exclude_none=True)
+            if headers := ((live.record.options["routing"] or {}).get("sip") or {}).get("headers"):
+                order["headers"] = headers  # the session's own, also those that its first call brought along
             call = await self._telephony.dial(order)
             self.hub.dialled(live, call)
             reply = Reply(202, _encode(call), {})

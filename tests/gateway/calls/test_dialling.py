@@ -49,6 +49,11 @@ def test_where_an_order_goes(fields: dict[str, Any], name: str, uri: str) -> Non
     assert (made.trunk.name, made.uri) == (name, uri)
 
 
+def test_headers_go_along_as_the_trunk_lets_them() -> None:
+    made = order(wanted(headers={"X-Queue": "sales", "Via": "x", "X-Session-ID": "other"}), ALL)
+    assert made.headers == {"X-Queue": "sales"}
+
+
 def test_what_the_order_does_not_say_the_trunk_does() -> None:
     made = order(wanted(), ALL)
     assert (made.speaker, made.ring_s, made.from_uri) == ("agent", 60, "sip:glotgate@192.0.2.1")

@@ -36,7 +36,8 @@ def test_an_order_becomes_an_invite_on_the_terms_of_its_trunk(tmp_path: Path) ->
     async def main() -> None:
         async with controller_rig(tmp_path, {"trunks": [OFFICE]}) as rig:
             told: list[do.Progress] = []
-            first = await dialled(rig, told, speaker="agent", from_="+155")
+            first = await dialled(rig, told, speaker="agent", from_="+155", headers={"X-Queue": "sales"})
+            assert first.headers["X-Queue"] == "sales"
             assert (first.uri, first.trunk, first.from_uri) == ("sip:200@192.0.2.1", "office", "sip:+155@192.0.2.1")
             assert first.headers["X-Session-ID"] == "sess_1"
             assert "RTP/AVP 8 13 101" in first.sdp

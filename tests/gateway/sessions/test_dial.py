@@ -49,6 +49,15 @@ def test_a_call_is_ordered_and_shown(sqlite_url: str) -> None:
     run(sqlite_url, scenario)
 
 
+def test_the_headers_of_a_session_go_with_its_calls(sqlite_url: str) -> None:
+    async def scenario(kit: Kit) -> None:
+        session = await kit.create(routing={"type": "sip", "sip": {"headers": {"X-Queue": "sales"}}})
+        await kit.post(f"/v1/sessions/{session['id']}/dial", {"to": "200"})
+        assert kit.switchboard.orders[0]["headers"] == {"X-Queue": "sales"}
+
+    run(sqlite_url, scenario)
+
+
 def test_an_inbound_call_shows_its_call_id(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
