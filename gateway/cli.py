@@ -23,6 +23,7 @@ from gateway.sessions import commands, tenant_commands
 
 if TYPE_CHECKING:
     from gateway.sessions.keys import ApiKey
+    from gateway.steering import Steering
 
 DEFAULT_FILE = Path("/etc/glotgate/glotgate.yaml")
 
@@ -61,7 +62,7 @@ def serve(config: ConfigOption = DEFAULT_FILE) -> None:
 @app.command()
 def check(config: ConfigOption = DEFAULT_FILE) -> None:
     """Check a configuration file: every mistake with its line, key and reason; and what its engines can do here."""
-    checked = _load(config)
+    checked = _load_whole(config)
     typer.echo(f"{config}: fine")
     from gateway import host
 
@@ -131,6 +132,35 @@ def status(config: ConfigOption = DEFAULT_FILE) -> None:
     raise typer.Exit(0 if ready["ready"] else 1)
 
 
+@app.command()
+def reload(config: ConfigOption = DEFAULT_FILE) -> None:
+    """Have the running gateway take up the changed file under its calls, and name what waits for a restart."""
+    _load_whole(config)
+    _steer(config, lambda steering: steering.reload())
+
+
+@app.command()
+def drain(
+    config: ConfigOption = DEFAULT_FILE,
+    now: Annotated[bool, typer.Option("--now", help="End the calls instead of waiting for them.")] = False,
+    wait: Annotated[bool, typer.Option(help="Stay until the gateway has ended.")] = True,
+) -> None:
+    """Take no new calls, let the running ones end within drain.timeout_s, and stop."""
+    _steer(config, lambda steering: steering.drain(now, wait))
+
+
+@app.command()
+def trace(
+    call_id: Annotated[str, typer.Argument(help="As `status` and the call records show it.")],
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Print the SIP messages of a call that runs, or that has just ended, without passwords and media keys."""
+    found = _ask(_load(config).admin.bind, f"/calls/{call_id}/trace")
+    if "text" not in found:
+        _fail(f"there is no call {call_id}, or its messages are forgotten (sip.trace)")
+    typer.echo(found["text"], nl=False)
+
+
 @keys.command("create")
 def create_key(
     config: ConfigOption = DEFAULT_FILE,
@@ -198,6 +228,17 @@ def _load(path: Path) -> Config:
         raise typer.Exit(2) from None
 
 
+def _load_whole(path: Path) -> Config:
+    """With the certificates that the file names."""
+    from gateway import certificates
+
+    config = _load(path)
+    if problems := certificates.problems(config, str(path), time.time()):
+        typer.echo("\n".join(map(str, problems)), err=True)
+        raise typer.Exit(2)
+    return config
+
+
 def _fail(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(1)
@@ -214,6 +255,16 @@ def _ask(address: str, path: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         _fail(f"what answers at {address} (admin.bind) is no gateway")
     return found
+
+
+def _steer(path: Path, work: Callable[[Steering], None]) -> None:
+    from gateway.steering import Steering, SteeringError
+
+    address = _load(path).admin.bind
+    try:
+        work(Steering(lambda asked: _ask(address, asked), typer.echo, time.monotonic, time.sleep))
+    except SteeringError as error:
+        _fail(str(error))
 
 
 def _in_database(path: Path, job: Callable[[Any], T]) -> T:

@@ -23,6 +23,7 @@ from gateway.calls import dialling
 from gateway.calls.controller import Controller
 from gateway.calls.dialling import Dialler
 from gateway.calls.service import Parts, run
+from gateway.calls.traces import as_text
 from gateway.channel import Channel, PeerGone
 from gateway.errors import GatewayError
 from gateway.lifeline import Lifeline
@@ -71,7 +72,7 @@ class Hub:
 
     async def serve(self, plane_fd: int, wakeup_fd: int) -> None:
         """Raises OSError when the admin address can not be had."""
-        admin = Admin(self._routes(), {"/dial": self._dial}, self._key())
+        admin = Admin(self._routes(), {"/dial": self._dial}, self._key(), {"/calls/{}/trace": self._trace})
         host, port = await admin.start(*split_host_port(self._start.config.admin.bind))
         self.on_admin(host, port)
         parts = Parts(
@@ -200,6 +201,12 @@ class Hub:
         except GatewayError as error:
             told = {"fault": error.fault.label, "message": error.message, "param": error.param}
             return as_json(told | {"retry_after_s": error.retry_after_s}, error.fault.value.http or 503)
+
+    async def _trace(self, call_id: str) -> Answer:
+        messages = await self._controller.trace(call_id)
+        if messages is None:
+            return as_json({"error": "no such call"}, 404)
+        return as_json({"call_id": call_id, "messages": messages, "text": as_text(messages)})
 
     def _routes(self) -> dict[str, Route]:
         async def livez() -> Answer:

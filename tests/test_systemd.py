@@ -45,7 +45,7 @@ def _run(*words: str) -> str:
 
 def test_the_unit_is_clean(tmp_path: Path) -> None:
     """Verified as it is but for the program's path, which the installation decides."""
-    text = re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text(), flags=re.M)
+    text = re.sub(r"^(Exec\w+)=\S+", rf"\1={sys.executable}", UNIT.read_text(), flags=re.M)
     copy = tmp_path / UNIT.name
     copy.write_text(text)
     copy.chmod(0o644)
@@ -83,9 +83,10 @@ def test_times_leave_room_for_the_supervisor(service: configparser.SectionProxy)
 
 
 def test_the_unit_starts_what_the_command_line_offers(service: configparser.SectionProxy) -> None:
-    program, *arguments = service["ExecStart"].split()
-    assert Path(program).name == "glotgate"
-    assert arguments == ["serve", "-c", "/etc/glotgate/glotgate.yaml"]
+    for key, command in (("ExecStart", "serve"), ("ExecReload", "reload")):
+        program, *arguments = service[key].split()
+        assert Path(program).name == "glotgate"
+        assert arguments == [command, "-c", "/etc/glotgate/glotgate.yaml"]
 
 
 def test_the_kernel_keeps_the_default_rtp_ports_free() -> None:

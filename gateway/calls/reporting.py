@@ -91,6 +91,7 @@ class Finished:
         )
         line = record.build(runner.identity, ending, runner.statistics)
         line["audio_faults"] = [finding.cause for finding in runner.diagnosis.findings]
+        line["trace"] = f"/calls/{runner.call_id}/trace"
         if self.path is None:
             runner.log.info("call_over", record=line)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -21,6 +22,8 @@ MAX_CONNECTIONS: Final = 64
 TIMEOUT_S: Final = 10.0
 #: An order may wait for the other end of a call to ring.
 ORDER_S: Final = 40.0
+#: What is below this is told to this host only: it says who called whom, word for word.
+PRIVATE: Final = "/calls/"
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,6 +37,8 @@ class Answer(NamedTuple):
 
 
 Route = Callable[[], Awaitable[Answer]]
+#: Of a path with a part that varies; gets that part.
+Of = Callable[[str], Awaitable[Answer]]
 #: Takes the body of a request that showed the key.
 Post = Callable[[bytes], Awaitable[Answer]]
 
@@ -43,10 +48,20 @@ def as_json(value: Any, status: int = 200) -> Answer:
 
 
 class Admin:
-    """The server. routes, posts: path → what answers it. key: what a POST must show; "": nobody can."""
+    """The server. routes, posts: path → what answers it. key: what a POST must show; "": nobody can.
 
-    def __init__(self, routes: Mapping[str, Route], posts: Mapping[str, Post] | None = None, key: str = "") -> None:
+    patterns: the same for paths with one part that varies, written `{}`.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        posts: Mapping[str, Post] | None = None,
+        key: str = "",
+        patterns: Mapping[str, Of] | None = None,
+    ) -> None:
         self._routes = dict(routes)
+        self._patterns = dict(patterns or {})
         self._posts = dict(posts or {})
         self._key = key.encode()
         self._server: asyncio.Server | None = None
@@ -71,7 +86,7 @@ class Admin:
                 self.refused += 1
                 return
             async with asyncio.timeout(TIMEOUT_S) as limit:
-                method, answer = await self._answer(reader, limit)
+                method, answer = await self._answer(reader, limit, _is_near(writer.get_extra_info("peername")))
                 writer.write(_head(answer) + (b"" if method == "HEAD" else answer.body))
                 await writer.drain()
         except (TimeoutError, ConnectionError):
@@ -80,7 +95,7 @@ class Admin:
             self._connections -= 1
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, limit: asyncio.Timeout) -> tuple[str, Answer]:
+    async def _answer(self, reader: asyncio.StreamReader, limit: asyncio.Timeout, near: bool) -> tuple[str, Answer]:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -95,8 +110,15 @@ class Admin:
             return method, await self._order(path, fields, reader, limit)
         if method not in ("GET", "HEAD"):
             return method, self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
-        route = self._routes.get(path)
-        return method, await route() if route else _problem(HTTPStatus.NOT_FOUND, sorted(self._routes))
+        if path.startswith(PRIVATE) and not near:
+            return method, self._refuse(HTTPStatus.FORBIDDEN)
+        if route := self._routes.get(path):
+            return method, await route()
+        for pattern, of in self._patterns.items():
+            before, after = pattern.split("{}")
+            if path.startswith(before) and path.endswith(after) and len(path) > len(pattern) - 2:
+                return method, await of(path[len(before) : len(path) - len(after)])
+        return method, _problem(HTTPStatus.NOT_FOUND, sorted([*self._routes, *self._patterns]))
 
     async def _order(
         self, path: str, fields: Mapping[str, str], reader: asyncio.StreamReader, limit: asyncio.Timeout
@@ -118,6 +140,14 @@ class Admin:
     def _refuse(self, status: HTTPStatus) -> Answer:
         self.refused += 1
         return _problem(status)
+
+
+def _is_near(peer: tuple[str, int] | None) -> bool:
+    """Whether a connection comes from this host."""
+    if peer is None:
+        return False
+    address = ipaddress.ip_address(peer[0].partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _problem(status: HTTPStatus, routes: list[str] | None = None) -> Answer:

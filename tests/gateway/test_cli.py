@@ -153,3 +153,42 @@ def test_root_leaves_no_files_that_the_service_can_not_write(
     monkeypatch.setattr(os, "chown", lambda file, uid, gid, follow_symlinks: given.append((file.name, uid)))
     assert _call("keys", "list", "-c", str(config)).exit_code == 0
     assert ("s.db", (tmp_path / "state").stat().st_uid) in given
+
+
+def test_reload_and_drain_are_steered(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway import steering
+
+    done: list[object] = []
+    monkeypatch.setattr(steering.Steering, "reload", lambda self: done.append("reload"))
+    monkeypatch.setattr(steering.Steering, "drain", lambda self, now, wait: done.append((now, wait)))
+    for words in (["reload"], ["drain"], ["drain", "--now", "--no-wait"]):
+        assert _call(*words, "-c", str(config)).exit_code == 0
+    assert done == ["reload", (False, True), (True, False)]
+
+    def refuse(self: steering.Steering) -> None:
+        raise steering.SteeringError("f:1: bad\nnothing was changed")
+
+    monkeypatch.setattr(steering.Steering, "reload", refuse)
+    result = _call("reload", "-c", str(config))
+    assert (result.exit_code, result.stderr) == (1, "f:1: bad\nnothing was changed\n")
+
+
+def test_a_bad_certificate_is_found_before_anybody_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "sip:\n  bind: [{transport: tls}]\n  tls: {certificate: /nowhere/c.pem, key: /nowhere/k.pem}\n"
+        "admin: {bind: '127.0.0.1:1'}\n"
+    )
+    for command in ("check", "reload"):
+        result = _call(command, "-c", str(path))
+        assert result.exit_code == 2
+        assert "sip.tls.certificate: /nowhere/c.pem can not be read" in result.stderr
+
+
+def test_a_trace_is_printed(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"/calls/call_1/trace": {"text": "--- 10:00\nINVITE\n"}, "/calls/call_2/trace": {"error": "no such call"}}
+    monkeypatch.setattr(cli, "_ask", lambda address, path: answers[path])
+    assert _call("trace", "call_1", "-c", str(config)).stdout == "--- 10:00\nINVITE\n"
+    missing = _call("trace", "call_2", "-c", str(config))
+    assert missing.exit_code == 1
+    assert "there is no call call_2" in missing.stderr

@@ -188,3 +188,61 @@ def test_an_order_that_ends_early_is_refused() -> None:
         assert (await _raw(host, port, head)).startswith(b"HTTP/1.1 400 ")
 
     _with_orders(work)
+
+
+async def _of(part: str) -> Answer:
+    return as_json({"call": part})
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/calls/call_1/trace", 200),
+        ("/calls/call_1/trace?x=1", 200),
+        ("/calls//trace", 404),
+        ("/calls/trace", 404),
+        ("/calls/call_1", 404),
+    ],
+)
+def test_a_path_may_have_a_part_that_varies(path: str, status: int) -> None:
+    async def main() -> None:
+        server = Admin(ROUTES, patterns={"/calls/{}/trace": _of})
+        host, port = await server.start("127.0.0.1", 0)
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+            answer = await client.get(path)
+        await server.close()
+        assert answer.status_code == status
+        assert answer.json() == {"call": "call_1"} or "/calls/{}/trace" in answer.json()["routes"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("peer", "near"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.8.8.8", 1), True),
+        (("::1", 1), True),
+        (("::ffff:127.0.0.1", 1), True),
+        (("192.0.2.1", 1), False),
+        (("fe80::1%eth0", 1), False),
+        (("::ffff:192.0.2.1", 1), False),
+        (None, False),
+    ],
+)
+def test_who_comes_from_this_host(peer: tuple[str, int] | None, near: bool) -> None:
+    assert admin._is_near(peer) is near
+
+
+def test_what_calls_say_is_for_this_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "_is_near", lambda peer: False)
+
+    async def main() -> None:
+        server = Admin(ROUTES, patterns={"/calls/{}/trace": _of})
+        host, port = await server.start("127.0.0.1", 0)
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+            assert (await client.get("/calls/call_1/trace")).status_code == 403
+            assert (await client.get("/calls")).status_code == 200
+        await server.close()
+
+    asyncio.run(main())
