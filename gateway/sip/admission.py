@@ -25,6 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 COUNTERS: Final = (
     *("source_refused", "source_dropped", "source_limited", "challenged", "digest_stale", "digest_replayed"),
     *("digest_malformed", "digest_wrong", "digest_accepted", "trunk_full", "trunk_limited", "scanners_found"),
+    "sources_forgotten",
 )
 _TOLD: Final = {
     Outcome.MISSING: "challenged",

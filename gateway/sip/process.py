@@ -136,6 +136,7 @@ class Process:
 
     def each_second(self) -> None:
         self._oversight.each_second()
+        self._ledger.counters["sources_forgotten"] = self._door.admission.sources.forgotten
         self._send(events.AgentCounters(self._ledger.counters | self._oversight.counters, len(self._calls)))
         now = self._clock()
         for report in self._door.admission.reports(now):

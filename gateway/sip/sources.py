@@ -48,6 +48,7 @@ class Sources:
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         #: Those with something to report, in the order in which it happened first.
         self._telling: OrderedDict[str, None] = OrderedDict()
+        #: Sources that had to make room for others: the ones heard of longest ago.
         self.forgotten = 0
 
     def __len__(self) -> int:
@@ -97,10 +98,6 @@ class Sources:
         if entry := self._sources.get(key_of(source)):
             entry.strikes, entry.tokens = 0, float(self._rules.burst)
 
-    def scanners(self, now: float) -> int:
-        """How many are on the drop list."""
-        return sum(entry.dropped_until_s > now for entry in self._sources.values())
-
     def reports(self, now: float) -> list[Report]:
         """The sources that were refused, each at most once a minute."""
         due = []
@@ -117,7 +114,9 @@ class Sources:
     def _refused(self, entry: _Source, source: str, reason: str = "") -> None:
         entry.address, entry.refused = source, entry.refused + 1
         entry.reason = reason or entry.reason
-        self._telling[key_of(source)] = None
+        key = key_of(source)
+        self._telling[key] = None
+        self._sources.move_to_end(key)  # who goes on is not the one to be forgotten
 
     def _entry(self, source: str, now: float) -> _Source:
         key = key_of(source)

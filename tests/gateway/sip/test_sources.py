@@ -27,7 +27,6 @@ def test_a_scanner_is_dropped_for_a_while() -> None:
     assert [some.strike("a", "digest_wrong", t) for t in (1.0, 2.0, 3.0)] == [False, False, True]
     assert not some.strike("a", "digest_wrong", 4.0)
     assert some.dropped("a", 5.0)
-    assert some.scanners(5.0) == 1
     assert not some.dropped("b", 5.0)
     assert not some.dropped("a", 63.1)
 
@@ -85,6 +84,15 @@ def test_the_table_is_bounded() -> None:
         some.strike(f"10.0.0.{number}", "x", 1.0)
     assert (len(some), some.forgotten) == (16, 24)
     assert len(some.reports(1.0)) == 16
+
+
+def test_a_scanner_that_goes_on_is_not_forgotten_for_others() -> None:
+    some = sources(max_sources=16, strikes=1)
+    some.strike("a", "x", 1.0)
+    for number in range(40):
+        assert some.dropped("a", 1.0)
+        some.spend(f"10.0.0.{number}", 1.0)
+    assert some.dropped("a", 1.0)
 
 
 def test_other_rules_leave_the_scanners_where_they_are() -> None:
