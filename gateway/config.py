@@ -29,6 +29,7 @@ from gateway.section import (
     split_host_port,
 )
 from gateway.speech.settings import Speech
+from gateway.speech.tools import ToolDefinition
 from gateway.transports import Overload, SipBind, Tls, Trace, tls_faults
 from gateway.trunks import Admission, Codec, SrtpPolicy, SymmetricPolicy, Trunk, clashes, exposure
 
@@ -218,6 +219,16 @@ class Sessions(Section):
         return self
 
 
+class RouteAgent(Section):
+    """The agent of the sessions that a route creates, as `ai_agent` of the sessions API describes it."""
+
+    system_prompt: Annotated[str, Field(min_length=1, max_length=20_000)]
+    greeting: Annotated[str, Field(max_length=2_000)] | None = None
+    voice: Annotated[str, Field(max_length=200)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    tools: Annotated[tuple[ToolDefinition, ...], Field(max_length=64)] = ()
+
+
 class Route(Section):
     """A user part that is not a session id: which session to create for it."""
 
@@ -230,7 +241,14 @@ class Route(Section):
     source_language: str | None = None
     target_language: str | None = None
     speaker: str | None = None
+    ai_agent: RouteAgent | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _agent_described(self) -> Self:
+        if self.mode == "ai_agent" and self.ai_agent is None:
+            raise KeyFaults(KeyFault(("ai_agent",), "is needed with mode: ai_agent", ("mode",)))
+        return self
 
 
 class Admin(Section):

@@ -121,6 +121,8 @@ def _body(invite: Invited, route: Route, trunk: Trunk) -> dict[str, Any]:
     if uri := caller(invite):
         sip["from_uri"] = uri
     body["routing"] = {"type": "sip", "direction": "inbound", "sip": sip}
+    if route.ai_agent is not None:
+        body["ai_agent"] = route.ai_agent.model_dump(mode="json", exclude_none=True)
     metadata = dict(route.metadata)
     for name, value in invite.headers.items():
         key = name.removeprefix(_METADATA_PREFIX)

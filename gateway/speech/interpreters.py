@@ -46,6 +46,7 @@ class Interpreters:
         self.library = None if documents is None else Library(documents)
         self._roles = Roles(settings.help_chat, self.chains, self.library, self._detector)
         self._reading: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[object] | None = None
 
     async def start(self) -> None:
         await self.engines.start()
@@ -61,6 +62,8 @@ class Interpreters:
         """A session's interpreter. reach: what an agent can get at beyond its session."""
         endpointing = self._settings.endpointing
         tuning = Tuning(hangover_ms=endpointing.hangover_ms, longest_ms=endpointing.longest_s * 1000)
+        if terms.mode == HELP or None in (terms.language_of(CUSTOMER), terms.language_of(AGENT)):
+            self._warm()
         if terms.mode in ROLES:
             part = self._roles.part(terms, reach, self.tongue)
             return Agent(sink, self.chains, part, tuning, self._clock)
@@ -103,6 +106,13 @@ class Interpreters:
     def tongue(self, given: str | None) -> Tongue:
         """The language of a party. Not given: one of those that are heard here."""
         return Tongue(given, [given] if given else self._heard_here(), self._detector)
+
+    def _warm(self) -> None:
+        """Load the detector's model before an utterance waits for it: half a second, and 90 MB where it is wanted."""
+        if self._warming is None:
+            self._warming = asyncio.create_task(
+                asyncio.to_thread(self._detector.guess, "hello", ["en"]), name="detector"
+            )
 
     def _heard_here(self) -> list[str]:
         """The languages that some engine recognizes, English first: most of what is installed knows it best."""

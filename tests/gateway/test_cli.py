@@ -59,7 +59,7 @@ def test_a_file_without_a_trunk_is_told_who_may_call(config: Path) -> None:
 
 def test_a_route_is_tried_without_a_call(config: Path) -> None:
     with config.open("a") as file:
-        file.write("routes: [{name: sales, user: '47', headers: {X-Queue: s.*}, mode: ai_agent}]\n")
+        file.write("routes: [{name: sales, user: '47', headers: {X-Queue: s.*}, mode: help_chat_voice}]\n")
     taken = _call("route-test", "47", "-c", str(config), "--header", "X-Queue: sales", "--from", "anna")
     assert taken.exit_code == 0
     assert "route 1 'sales' matches" in taken.stdout

@@ -86,7 +86,7 @@ def test_an_unknown_key_that_belongs_elsewhere() -> None:
         ),
         ("routes: [{name: a}]", "routes[0].mode", "is needed here"),
         (
-            "routes: [{name: a, mode: ai_agent, user: '(('}]",
+            "routes: [{name: a, mode: help_chat_voice, user: '(('}]",
             "routes[0].user",
             "not a regular expression: missing )",
         ),
@@ -199,7 +199,7 @@ stream:
 media:
   capacity: ${{CAP}}
 routes:
-  - {{name: a, mode: ai_agent, metadata: {{price: "$${{not}} $5"}}}}
+  - {{name: a, mode: help_chat_voice, metadata: {{price: "$${{not}} $5"}}}}
 """
     config = parse(text, "f", {"HOST": "h", "FRAME": "40", "CAP": "7"})
     assert config.sessions.url == "https://h/api"

@@ -526,12 +526,12 @@ def test_draining_ends_what_does_not_end(tmp_path: Path) -> None:
 def test_a_route_creates_a_session(tmp_path: Path) -> None:
     async def story(rig: ControllerRig) -> None:
         await rig.answered("4711", headers={"x-session-metadata-queue": "sales"})
-        assert rig.directory.created[0]["mode"] == "ai_agent"
+        assert rig.directory.created[0]["mode"] == "help_chat_voice"
         assert rig.directory.created[0]["metadata"] == {"queue": "sales"}
         assert rig.controller.calls()[0]["session_id"] == "sess_new1"
         assert (await rig.refused("4812")).code == 404
 
-    run(tmp_path, story, {"routes": [{"name": "sales", "user": "47..", "mode": "ai_agent"}]})
+    run(tmp_path, story, {"routes": [{"name": "sales", "user": "47..", "mode": "help_chat_voice"}]})
 
 
 def test_live_calls_are_shown(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ TRUNKS = [
     {"name": "b", "allow": ["10.0.1.0/24"], "credentials": [{"username": "b", "password": "x"}]},
 ]
 ROUTES = [
-    {"name": "sales", "user": "47.*", "headers": {"X-Queue": "sales"}, "mode": "ai_agent"},
+    {"name": "sales", "user": "47.*", "headers": {"X-Queue": "sales"}, "mode": "help_chat_voice"},
     {
         "name": "rest",
         "user": "[0-9]+",
@@ -37,7 +37,7 @@ def test_the_first_route_whose_conditions_hold() -> None:
     assert lines == [
         "trunk 'pbx' takes udp from 10.0.0.1",
         "route 1 'sales' matches",
-        "it would create a session: mode ai_agent; detected to detected; headers x-queue: sales",
+        "it would create a session: mode help_chat_voice; detected to detected; headers x-queue: sales",
         "the leg: speaker by order of arrival, codecs PCMA, srtp disabled",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_headers_reach_the_session_as_the_trunk_lets_them() -> None:
     ],
 )
 def test_every_condition_of_a_route_must_hold(conditions: dict[str, Any], why: str | None) -> None:
-    route = Route.model_validate({"name": "r", "mode": "ai_agent"} | conditions)
+    route = Route.model_validate({"name": "r", "mode": "help_chat_voice"} | conditions)
     invite = invited("48", trunk="pbx", headers={"x-queue": "sales"})
     assert mismatch(invite, route) == why
     assert (choose(invite, [route]) is None) == (why is not None)
@@ -153,3 +154,16 @@ def test_an_asked_name_is_given_once() -> None:
     assert place("agent", ["agent", "agent-2"]) == "agent-3"
     assert place(None, ["customer"]) == "agent"
     assert place(None, ["agent"]) == "customer"
+
+
+def test_a_route_describes_its_agent_as_the_api_does() -> None:
+    tools = [{"type": "end_call"}, {"name": "stock", "url": "https://example.com/stock", "timeout_seconds": 5}]
+    agent = {"system_prompt": "Sell bicycles.", "greeting": "Welcome!", "tools": tools}
+    shop = Route.model_validate({"name": "shop", "mode": "ai_agent", "ai_agent": agent})
+    made = choose(invited("100"), [shop])
+    assert isinstance(made, Create)
+    asked = SessionCreate.model_validate_json(json.dumps(made.body))
+    assert asked.ai_agent is not None
+    assert (asked.ai_agent.greeting, [tool.called for tool in asked.ai_agent.tools or ()]) == (
+        "Welcome!", ["end_call", "stock"],
+    )  # fmt: skip

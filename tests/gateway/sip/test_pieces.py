@@ -18,7 +18,7 @@ def collected(data):
 
 @pytest.mark.parametrize("count", [0, 1, 3000])
 def test_it_comes_out_whole(count):
-    routes = [{"name": f"r{number}", "mode": "ai_agent", "user": "x" * 50} for number in range(count)]
+    routes = [{"name": f"r{number}", "mode": "help_chat_voice", "user": "x" * 50} for number in range(count)]
     config = collected(json.dumps({"routes": routes}).encode())
     assert config == Config.model_validate({"routes": routes})
 

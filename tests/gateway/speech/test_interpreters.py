@@ -86,3 +86,16 @@ def test_what_is_made_follows_the_mode() -> None:
         assert thinking.closed
 
     asyncio.run(main())
+
+
+def test_the_detector_is_loaded_before_it_is_needed_and_only_where_it_is() -> None:
+    async def scenario() -> None:
+        made = interpreters(one_way())
+        made.make(Terms("bidirectional_translation", "en", "es"), NotingSink())
+        assert made._warming is None
+        made.make(Terms("bidirectional_translation", "en"), NotingSink())
+        assert made._warming is not None
+        await made._warming
+        assert made._detector._model is not None
+
+    asyncio.run(scenario())
