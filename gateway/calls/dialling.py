@@ -8,7 +8,6 @@ not make the gateway call strangers.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Protocol
@@ -20,7 +19,6 @@ from gateway.calls import actions as do
 from gateway.calls.intake import Order
 from gateway.calls.passing import passed
 from gateway.errors import Fault, GatewayError, PeerFault
-from gateway.section import split_host_port
 from gateway.sip.accounts import from_uri, request_uri
 from gateway.trunks import Outbound, Trunk
 
@@ -130,16 +128,12 @@ class Dialler:
         made = made._replace(source=await _address(made.source))
         first: asyncio.Future[do.Progress] = asyncio.get_running_loop().create_future()
         placed = self._place(made, lambda progress: None if first.done() else first.set_result(progress))
-        status = "dialing"
-        try:
-            async with asyncio.timeout(FIRST_SIGN_S):
-                progress = await first
-        except TimeoutError:
-            pass  # a network that rings late; the call has its own time
-        else:
-            if progress.error is not None:
-                raise progress.error
-            status = "active" if progress.code == 200 else "ringing"
+        if await _within(FIRST_SIGN_S, first):
+            if (error := first.result().error) is not None:
+                raise error
+            status = "active" if first.result().code == 200 else "ringing"
+        else:  # a network that rings late; the call has its own time
+            status = "dialing"
         return {
             "id": placed.call_id,
             "object": "call",
@@ -152,15 +146,16 @@ class Dialler:
         }
 
 
+async def _within(seconds: float, future: asyncio.Future[do.Progress]) -> bool:
+    done, _ = await asyncio.wait([future], timeout=seconds)
+    return bool(done)
+
+
 async def _address(host: str) -> str:
     """Where the trunk is, for the choice of our own address towards it. Raises GatewayError."""
     try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
         async with asyncio.timeout(LOOK_UP_S):
-            found = await asyncio.get_running_loop().getaddrinfo(split_host_port(f"{host}:0")[0], None)
+            found = await asyncio.get_running_loop().getaddrinfo(host, None)  # an address is its own answer
     except (OSError, TimeoutError):
         raise GatewayError(Fault.DIAL_FAILED, f"503 no address is known of {host}") from None
     return str(found[0][4][0])
