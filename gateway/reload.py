@@ -101,6 +101,8 @@ def merge(running: Config, fresh: Config) -> tuple[Config, list[Change]]:
     waiting = {change.path for change in changes if change.effect is _RESTART}
     trunks = tuple(_trunk(trunk, running.trunks) for trunk in fresh.trunks)
     changes += [change for trunk in fresh.trunks for change in _accounts(trunk, running.trunks)]
+    gone = [trunk for trunk in running.trunks if trunk.registration and not _same(trunk, fresh.trunks)]
+    changes += [Change(f"trunks[{trunk.name}].registration", _RESTART) for trunk in gone]
     merged: Config = _merged(running, fresh, (), waiting)
     return merged.model_copy(update={"trunks": trunks}), changes
 

@@ -14,6 +14,7 @@ from functools import wraps
 from typing import Any, Final
 
 import pjsua2 as pj
+from msgspec.structs import replace
 
 from gateway.sip import headers, objects, stack
 from gateway.sip.descriptors import event_polls, silence
@@ -154,6 +155,8 @@ class Account(pj.Account):  # type: ignore[misc]
     @guarded
     def onIncomingCall(self, prm: Any) -> None:
         call = Call(self.agent, self, Dialog(0, "", State.INVITED), prm.callId)
+        if self.agent.keeps_addresses:
+            pj.Transports.keep(prm.callId, prm.rdata)
         self.listener.invited(call, prm.rdata.wholeMsg, prm.rdata.srcAddress)
 
     @guarded
@@ -262,6 +265,7 @@ class Agent:
         self._gate = Gate(listener) if hasattr(pj, "RequestGate") else None
         self._tap = Tap(listener) if hasattr(pj, "MessageTap") else None
         self._secured: list[tuple[int, Bind]] = []
+        self.keeps_addresses = False  # with several UDP addresses the stack would show the first one of them
 
     @checked
     def start(self, options: StackOptions) -> Listening:
@@ -277,6 +281,7 @@ class Agent:
             pj.Transports.keepAlive(options.keepalive_s)
             if options.tapped:
                 self._tap.install()
+            self.keeps_addresses = sum(bind.transport == "udp" for bind in options.binds) > 1
         addresses = [self._bind(bind, options.tls) for bind in options.binds]
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNoDev()
@@ -295,9 +300,10 @@ class Agent:
         except pj.Error as error:
             advertised = f", advertised as {bind.advertise}" if bind.advertise else ""
             raise StackError(f"{bind.transport} {bind.host}:{bind.port}{advertised}: {error.reason}") from error
+        address = self._endpoint.transportGetInfo(number).localAddress
         if bind.transport == "tls":
-            self._secured.append((number, bind))
-        return f"{bind.transport} {self._endpoint.transportGetInfo(number).localAddress}"
+            self._secured.append((number, replace(bind, port=int(address.rpartition(":")[2]))))
+        return f"{bind.transport} {address}"
 
     @checked
     def secure(self, tls: TlsOptions) -> None:

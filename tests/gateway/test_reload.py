@@ -78,6 +78,15 @@ def test_the_account_of_a_trunk_waits_and_its_way_in_does_not() -> None:
     assert (new.allow, new.outbound) == (("10.0.2.0/24",), None)
 
 
+def test_a_trunk_that_is_gone_stays_registered_until_the_restart() -> None:
+    registered = {"name": "office", "outbound": {"host": "10.0.0.5"}, "registration": {}}
+    _, changes = merge(_trunks(registered), _trunks())
+    assert [(change.path, change.effect.value) for change in changes] == [
+        ("trunks", "now"),
+        ("trunks[office].registration", "restart"),
+    ]
+
+
 def test_nothing_new_is_no_change() -> None:
     config = _trunks({"name": "office", "allow": ["10.0.0.0/24"], "session_timer": {"mode": "off"}})
     assert merge(config, config) == (config, [])

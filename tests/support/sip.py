@@ -6,6 +6,7 @@ import itertools
 import os
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -116,19 +117,24 @@ def sip_process(
 
 
 class Peer:
-    """A user agent that sends exactly the bytes it is told, over UDP or TCP."""
+    """A user agent that sends exactly the bytes it is told, over UDP, TCP or (with a context) TLS."""
 
     numbers = itertools.count(1)
 
-    def __init__(self, port: int, transport: str = "udp") -> None:
+    def __init__(
+        self, port: int, transport: str = "udp", host: str = "127.0.0.1", context: ssl.SSLContext | None = None
+    ) -> None:
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         self.transport = transport
-        self.sock = socket.socket(socket.AF_INET, kind)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+        self.sock.bind((host if ":" in host else "127.0.0.1", 0))
         self.sock.settimeout(PATIENCE_S)
-        self.sock.connect(("127.0.0.1", port))
-        self.here = f"127.0.0.1:{self.sock.getsockname()[1]}"
-        self.there = f"127.0.0.1:{port}"
+        self.sock.connect((host, port))
+        if context is not None:
+            self.sock = context.wrap_socket(self.sock, server_hostname=host)
+        shown = f"[{host}]" if ":" in host else "127.0.0.1"
+        self.here = f"{shown}:{self.sock.getsockname()[1]}"
+        self.there = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.tag = f"{os.getpid()}x{next(Peer.numbers)}"
         self.call_id = f"{self.tag}@test"
         self.to_tag = ""

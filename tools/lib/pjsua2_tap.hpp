@@ -6,6 +6,7 @@
 
 #include <pjsua2.hpp>
 #include <pjsua-lib/pjsua.h>
+#include <pjsua-lib/pjsua_internal.h>
 #include <string>
 
 namespace pj
@@ -112,6 +113,28 @@ public:
         pj_status_t status = pjsua_transport_lis_restart(id, &prm);
         if (status != PJ_SUCCESS)
             throw Error(status, "Transports::restart()", std::string(), __FILE__, __LINE__);
+    }
+
+    /** Keep a call that has just come in, by UDP, to the address that it came in by: its Contact and its responses.
+     *  With several addresses pjsua would show the first, which the caller may not be able to reach. */
+    static void keep(int callId, const SipRxData &message) PJSUA2_THROW(Error)
+    {
+        const pjsip_rx_data *rdata = (const pjsip_rx_data *)message.pjRxData;
+        pjsip_transport *transport = rdata->tp_info.transport;
+        pjsip_inv_session *inv = pjsua_var.calls[callId].inv;
+        if (!inv || (transport->key.type & ~PJSIP_TRANSPORT_IPV6) != PJSIP_TRANSPORT_UDP)
+            return;
+        pjsip_dialog *dialog = inv->dlg;
+        pjsip_sip_uri *uri = (pjsip_sip_uri *)pjsip_uri_get_uri(dialog->local.contact->uri);
+        pj_strdup(dialog->pool, &uri->host, &transport->local_name.host);
+        uri->port = transport->local_name.port;
+        pjsip_tpselector selector;
+        pj_bzero(&selector, sizeof(selector));
+        selector.type = PJSIP_TPSELECTOR_TRANSPORT;
+        selector.u.transport = transport;
+        pj_status_t status = pjsip_dlg_set_transport(dialog, &selector);
+        if (status != PJ_SUCCESS)
+            throw Error(status, "Transports::keep()", std::string(), __FILE__, __LINE__);
     }
 
     /** How often connections made from now on send a CRLF when nothing else is sent; 0: never. */
