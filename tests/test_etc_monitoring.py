@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from gateway.ops.metrics import Metrics, SessionsMetrics
+from gateway.ops.metrics import Metrics, SessionsMetrics, SpeechMetrics
 from tests.support.promql import (
     DASHBOARD,
     ETC,
@@ -24,7 +24,7 @@ from tests.support.promql import (
 def exposition() -> str:
     metrics = Metrics()
     metrics.build_info.labels("0", "3.11").set(1)
-    return (metrics.exposition() + SessionsMetrics().exposition()).decode()
+    return (metrics.exposition() + SessionsMetrics().exposition() + SpeechMetrics().exposition()).decode()
 
 
 def test_every_expression_of_the_dashboard_can_be_answered(exposition: str) -> None:

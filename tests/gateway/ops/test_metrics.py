@@ -5,10 +5,10 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.ops.metrics import Metrics, SessionsMetrics
+from gateway.ops.metrics import Metrics, SessionsMetrics, SpeechMetrics
 from gateway.ops.registry import Table
 
-TABLES = [Metrics, SessionsMetrics]
+TABLES = [Metrics, SessionsMetrics, SpeechMetrics]
 #: Words at the end of a metric's name that say its unit; other gauges are counts.
 NOT_BASE = re.compile(r"_(ms|milliseconds|us|kb|kilobytes|mb|percent)(_total)?$")
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from gateway.sessions import chronicle, deliveries, keys, store
+from gateway.sessions import chronicle, deliveries, keys, store, transcripts
 from gateway.sessions.chronicle import Teller
 from gateway.sessions.database import Database
 from gateway.sessions.schema import SessionView
 from gateway.sessions.studio import Outcome
+from gateway.sessions.transcripts import Turn
 from tests.gateway.sessions.test_results import recorded
 from tests.gateway.sessions.test_store import session
 from tests.support.session_service import Kit, audio_input, service
@@ -90,6 +91,28 @@ def test_a_failed_recording(database_url: str, tmp_path: Path) -> None:
             assert {one["status"] for one in listed} == {"failed"}
 
     asyncio.run(scenario())
+
+
+def test_what_was_heard_of_a_turn_is_told_again_only_after_an_interruption(database: Database) -> None:
+    database.call(keys.ensure_organization, NOW)
+    record = session()
+    record.options = {
+        "transcription": {"enabled": True, "partials": True}, "participants": [],
+        "recording": {"enabled": False, "channels": "dual"},
+    }  # fmt: skip
+    database.call(store.add_session, record)
+    teller = Teller("main", HOOK)
+    turn = Turn("seg_1", "customer", "en", "one two", 0.9, 0, 900, NOW, "es", "uno dos")
+    database.call(chronicle.spoken, teller, record.id, turn, NOW)
+    database.call(chronicle.settled, teller, record.id, "seg_1", ("es", "uno dos"), {"timing_ms": {"heard": 700}}, NOW)
+    (stored,) = database.call(transcripts.load, record.id)
+    assert (stored.translation_text, stored.metadata) == ("uno dos", {"timing_ms": {"heard": 700}})
+    assert len(database.call(deliveries.list_deliveries)) == 1
+    database.call(chronicle.settled, teller, record.id, "seg_1", ("es", "uno\0"), {"interrupted": True}, NOW)
+    (stored,) = database.call(transcripts.load, record.id)
+    assert (stored.translation_text, stored.text, stored.sequence) == ("uno", "one two", 1)
+    assert [one.type for one in database.call(deliveries.list_deliveries)] == ["transcript.segment"] * 2
+    assert not database.call(chronicle.settled, teller, record.id, "seg_9", None, {"interrupted": True}, NOW)
 
 
 @pytest.mark.parametrize("node", ["main", "other"])

@@ -340,6 +340,26 @@ def test_what_was_heard_is_told_to_the_interpreter(scene: Scene) -> None:
     ]  # fmt: skip
 
 
+def test_a_settled_turn_is_told_again_only_when_it_was_interrupted(scene: Scene) -> None:
+    peer = scene.join()
+    sink = scene.interpreter.sink
+    for number, metadata in enumerate(({"timing_ms": {"heard": 700}}, {"interrupted": True})):
+        sink.final(f"seg_{number}", "agent", "en", "one two", 0, 900, 0.9, ("es", "uno dos"))
+        sink.settled(f"seg_{number}", ("es", "uno"), metadata)
+        sink.settled(f"seg_{number}", ("es", "uno"), metadata)  # known no more
+    assert [segment for segment, _, _ in scene.observer.settlements] == ["seg_0", "seg_1"]
+    finals = [one["translation"]["text"] for one in peer.sent if one["type"] == "transcript.final"]
+    assert finals == ["uno dos", "uno dos", "uno"]
+
+
+def test_turns_that_wait_to_be_settled_are_bounded(scene: Scene) -> None:
+    sink = scene.interpreter.sink
+    for number in range(module.OPEN_FINALS + 1):
+        sink.final(f"seg_{number}", "agent", "en", "x", 0, 1, 1.0, None)
+    sink.settled("seg_0", None, {})
+    assert scene.observer.settlements == []
+
+
 def test_the_interpreter_acts_on_calls(scene: Scene) -> None:
     peer = scene.join()
     scene.interpreter.sink.transfer("customer", "sip:600@pbx.example.com")

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.ops.metrics import SpeechMetrics
 from gateway.sessions.meter import PATH, Meter
 
 
@@ -21,7 +22,7 @@ async def _echo(request: Request) -> Response:
 def _ask(*paths: str, key: str = "key", streams: Counter[str] | None = None) -> list[httpx.Response]:
     app = Starlette(routes=[Route("/{status:int}", _echo)])
     counts = streams if streams is not None else Counter()
-    meter = Meter(app, "key", lambda: (3, 2), lambda: counts)
+    meter = Meter(app, "key", lambda: (3, 2), lambda: counts, SpeechMetrics())
 
     async def main() -> list[httpx.Response]:
         transport = httpx.ASGITransport(meter, raise_app_exceptions=False)
