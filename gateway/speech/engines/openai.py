@@ -61,7 +61,7 @@ class OpenAiRecognizer:
         self.detects = not section.stream and section.format != "json"  # only the verbose answer names the language
 
     def listen(self, language: str | None, partial: Callable[[Partial], None]) -> PieceEar:
-        return PieceEar(self.engine, self._hear, language, partial)
+        return PieceEar(self.engine, self._hear, language, partial, self._section.early_ms / 1000)
 
     async def _hear(self, octets: bytes, language: str | None, before: str, guess: Callable[[str], None]) -> Heard:
         verbose = self.detects

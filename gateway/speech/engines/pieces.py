@@ -1,9 +1,10 @@
 """An ear for engines that hear a whole piece of audio at a time, as Whisper does.
 
-Owns what is sent when, and what is settled of it. Theory: at each pause all that is not settled is heard at once,
-while the endpointing still waits whether the turn goes on. When it does not, the answer is there or on its way: the
-wait costs nothing. When it does, what was heard is settled if it reads like a finished sentence; else it is heard again
-together with what follows, for half a sentence is easily misheard. A turn has one request under way. Knows no engine.
+Owns what is sent when, and what is settled of it. Theory: when no more audio comes for a moment, for the pipeline keeps
+silence to itself, and at each pause, all that is not settled is heard at once, while the endpointing still waits
+whether the turn goes on. When it does not, the answer is there or on its way: the wait costs nothing. When it does,
+what was heard up to a pause is settled if it reads like a finished sentence; else it is heard again together with what
+follows, for half a sentence is easily misheard. A turn has one request under way. Knows no engine.
 """
 
 from __future__ import annotations
@@ -53,13 +54,16 @@ def speech_ms(mulaw: bytes | memoryview, loudest_db: float = -100.0) -> int:
 
 
 class PieceEar:
-    """An `Ear` over requests for pieces."""
+    """An `Ear` over requests for pieces. early_s: without audio for so long a piece is heard; 0: only at pauses."""
 
-    def __init__(self, engine: str, hear: Hear, language: str | None, partial: Callable[[Partial], None]) -> None:
+    def __init__(
+        self, engine: str, hear: Hear, language: str | None, partial: Callable[[Partial], None], early_s: float = 0.0
+    ) -> None:
         self._engine = engine
         self._hear = hear
         self._language = language
         self._partial = partial
+        self._early_s = early_s
         self._ended: dict[_Turn, None] = {}  # those whose answer is waited for, oldest first
         self._turn = self._new()
 
@@ -88,23 +92,26 @@ class PieceEar:
             turn.give_up()
 
     def _new(self) -> _Turn:
-        return _Turn(self._hear, self._language, self._partial)
+        return _Turn(self._hear, self._language, self._partial, self._early_s)
 
 
 class _Turn:
     """One turn, from its first audio to its answer. Positions are octets of its audio."""
 
-    def __init__(self, hear: Hear, language: str | None, partial: Callable[[Partial], None]) -> None:
+    def __init__(self, hear: Hear, language: str | None, partial: Callable[[Partial], None], early_s: float) -> None:
         self._hear = hear
         self._language = language
         self._partial = partial
+        self._early_s = early_s
+        self._early: asyncio.TimerHandle | None = None
         self._audio = bytearray()
         self._lost = 0  # octets that fell off the front of `_audio`
         self._said: list[Heard] = []  # settled
         self._settled_at = 0  # what `_said` stands for ends here
         self._guess: Heard | None = None  # heard of what follows, up to `_guessed_at`, and not settled
         self._guessed_at = 0
-        self._mark = 0  # the last pause
+        self._mark = 0  # the last pause, or what may become one
+        self._pauses: list[int] = []
         self._loudest_db = -100.0
         self._answer: asyncio.Future[Heard] | None = None
         self._work: asyncio.Task[None] | None = None
@@ -117,12 +124,19 @@ class _Turn:
         if surplus > 0:
             del self._audio[:surplus]
             self._lost += surplus
+        if self._early_s:
+            self._stop_waiting()
+            self._early = asyncio.get_running_loop().call_later(self._early_s, self._look)
 
     def pause(self) -> None:
-        self._mark = self._length
-        self._wake()
+        self._stop_waiting()
+        self._pauses.append(self._length)
+        if self._guess is not None and self._is_confirmed(self._guessed_at):
+            self._settle_if_finished()
+        self._look()
 
     def end(self) -> asyncio.Future[Heard]:
+        self._stop_waiting()
         self._answer = asyncio.get_running_loop().create_future()
         self._answer.add_done_callback(lambda _: self.give_up())
         self._wake()
@@ -134,10 +148,21 @@ class _Turn:
 
     def give_up(self) -> None:
         """Nobody waits for this turn. Idempotent."""
+        self._stop_waiting()
         if self._answer is not None and not self._answer.done():
             self._answer.cancel()
         if self._work is not None and self._work is not asyncio.current_task():
             self._work.cancel()
+
+    def _stop_waiting(self) -> None:
+        if self._early is not None:
+            self._early.cancel()
+            self._early = None
+
+    def _look(self) -> None:
+        """All that has come is to be heard."""
+        self._mark = self._length
+        self._wake()
 
     # ---- the work ----------------------------------------------------------------------------------
 
@@ -172,18 +197,27 @@ class _Turn:
         known = self._settled_at if self._guess is None else self._guessed_at
         if end <= known or speech_ms(self._cut(known, end), self._loudest_db) < least_ms:
             return False
-        if self._guess is not None and settled(self._guess.text):
-            self._settle(self._guess, self._guessed_at)  # the turn goes on after a finished sentence
         piece = self._cut(self._settled_at, end)
         self._loudest_db = max([self._loudest_db, *levels_db(piece)])
         before = self._text
         heard = await self._hear(piece, self._language, before[-PROMPT_LENGTH:], self._tell)
         self._guess, self._guessed_at = heard, end
-        if self._answer is None:
-            stable = settled(heard.text)
-            if stable:
-                self._settle(heard, end)
-            self._tell("" if stable else heard.text, heard.language)
+        if self._answer is None and not (self._is_confirmed(end) and self._settle_if_finished()):
+            self._tell(heard.text, heard.language)
+        return True
+
+    def _is_confirmed(self, at: int) -> bool:
+        """Whether the speaker paused there."""
+        pause = next((one for one in self._pauses if one >= at), None)
+        return pause is not None and speech_ms(self._cut(at, pause), self._loudest_db) < NOTHING_MS
+
+    def _settle_if_finished(self) -> bool:
+        assert self._guess is not None
+        language = self._guess.language
+        if not settled(self._guess.text):
+            return False
+        self._settle(self._guess, self._guessed_at)
+        self._tell("", language)
         return True
 
     def _settle(self, heard: Heard, at: int) -> None:

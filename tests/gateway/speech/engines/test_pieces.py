@@ -240,6 +240,57 @@ async def test_a_turn_keeps_no_more_than_a_bound(rig: Rig) -> None:
     rig.ear.close()
 
 
+@on_a_loop
+async def test_without_audio_for_a_moment_a_piece_is_heard_and_a_pause_settles_it(rig: Rig) -> None:
+    rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)
+    await rig.feed(WORDS)
+    while not rig.asked:  # noqa: ASYNC110  (it is the loop's clock that decides)
+        await asyncio.sleep(0.005)
+    assert rig.asked == [(WORDS, "en", "")]
+    await rig.answer("Good morning.")
+    assert rig.partials == [Partial("Good morning.", 0, "en", 0)]
+    await rig.pause()
+    assert rig.partials[1:] == [Partial("Good morning.", 13, "en", 600)]
+    assert (await rig.ear.end()).text == "Good morning."
+    assert len(rig.asked) == 1
+
+
+@on_a_loop
+async def test_a_pause_during_the_request_settles_its_answer(rig: Rig) -> None:
+    rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)
+    await rig.feed(WORDS)
+    while not rig.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    await rig.pause()
+    await rig.answer("Good morning.")
+    assert rig.partials == [Partial("Good morning.", 13, "en", 600)]
+    rig.ear.close()
+
+
+@on_a_loop
+async def test_a_silence_that_is_no_pause_settles_nothing(rig: Rig) -> None:
+    rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)
+    await rig.feed(WORDS)
+    while not rig.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    await rig.feed(MORE)
+    await rig.answer("Good mor.")
+    assert rig.partials == [Partial("Good mor.", 0, "en", 0)]
+    await rig.pause()
+    assert rig.asked[-1] == (WORDS + MORE + PAUSE, "en", "")
+    rig.ear.close()
+
+
+@on_a_loop
+async def test_who_has_gone_is_not_heard_any_more(rig: Rig) -> None:
+    for leave in ("drop", "close"):
+        rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)
+        await rig.feed(WORDS)
+        getattr(rig.ear, leave)()
+    await asyncio.sleep(0.03)
+    assert not rig.asked
+
+
 @pytest.mark.parametrize("text", ["Good.", "¿Qué?", "Done!", 'He said "no."', "好。", "Well;"])
 def test_finished(text: str) -> None:
     assert settled(text)
