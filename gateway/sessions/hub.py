@@ -206,12 +206,14 @@ class Hub:
         if isinstance(message, m.AudioCleared):
             self.studio.cleared(live.id, message.target, message.dropped_ms)
         elif isinstance(message, m.CallJoined):
+            live.ringing.pop(message.call_id, None)
             self.studio.rejoined(live.id, message.speaker)
             told = {"direction": message.direction, "sip_call_id": message.sip_call_id}
             self._call(live, message.call_id, "active", "session.provider.connected", told)
         elif isinstance(message, m.CallLeft):
             self._call(live, message.call_id, "ended", "session.provider.disconnected")
         elif isinstance(message, m.CallError) and message.call_id is not None:
+            live.ringing.pop(message.call_id, None)
             self._call(live, message.call_id, "failed", None)
         elif isinstance(message, m.CallHeld | m.CallResumed):
             self._call(live, message.call_id, "held" if isinstance(message, m.CallHeld) else "active", None)
@@ -239,6 +241,7 @@ class Hub:
     def dialled(self, live: LiveSession, call: dict[str, Any]) -> None:
         """A call was placed for the session; whether it joined already, the stream has told."""
         if live.record.call is None or live.record.call["id"] != call["id"]:
+            live.ringing[call["id"]] = call["speaker"]
             told = {"direction": call["direction"], "sip_call_id": call["sip_call_id"]}
             self._call(live, call["id"], call["status"], None, told)
 

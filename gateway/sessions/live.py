@@ -100,6 +100,7 @@ class LiveSession:
         self.peers: list[Peer] = []
         self.speakers: dict[str, Sequence] = {}
         self.calls: dict[str, str] = {}  # by speaker: the call that it speaks through
+        self.ringing: dict[str, str] = {}  # by call, of those that were placed and not answered yet: its speaker
         self.counts: Counter[str] = Counter()
         self.translation = UsageClock(record.translation_seconds)
         self.agent = UsageClock(record.ai_agent_seconds)
@@ -165,8 +166,9 @@ class LiveSession:
         return next(name for name in names if name not in self.speakers)
 
     def speaker_of(self, call_id: str) -> str | None:
-        """Who speaks through a call; None: there is no such call."""
-        return next((speaker for speaker, joined in self.calls.items() if joined == call_id), None)
+        """Who speaks, or is to speak, through a call; None: there is no such call."""
+        joined = next((speaker for speaker, joined in self.calls.items() if joined == call_id), None)
+        return joined or self.ringing.get(call_id)
 
     def warn(self, peer: Peer, code: str, message: str) -> None:
         """Tell one stream of a fault; it stays open."""

@@ -166,6 +166,23 @@ def test_the_session_ends_while_it_rings(office: Office) -> None:
     office.until(lambda: not office.admin("/calls")["calls"])
 
 
+def test_a_ringing_call_is_cancelled_by_hanging_it_up(office: Office) -> None:
+    session = office.session()
+    thread = office.dial(session)
+    invite = office.pbx.expect("INVITE")
+    office.pbx.reply(invite, 180, "Ringing")
+    call = office.told(thread).json()["id"]
+    path = f"/v1/sessions/{session}/calls/{call}/hangup"
+    assert office.http.post(path, json={"reason": "changed my mind"}).status_code == 200
+    cancel = office.pbx.expect("CANCEL")
+    assert "changed my mind" in (cancel.get("reason") or "")
+    office.pbx.reply(cancel, 200)
+    office.pbx.reply(invite, 487, "Request Terminated")
+    office.until(lambda: office.show(session)["call"]["status"] == "failed")
+    assert office.http.post(path, json={}).status_code == 404
+    assert office.show(session)["status"] != "ended"
+
+
 def test_a_200_that_crosses_our_cancel_is_hung_up(office: Office) -> None:
     """RFC 3261 §9.1: CANCEL has no effect on a request that was answered; BYE has."""
     session = office.session()
