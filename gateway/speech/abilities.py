@@ -24,7 +24,7 @@ def abilities(engines: Engines) -> list[dict[str, Any]]:
     found = []
     for code in sorted({language.code for language in languages.TABLE} | _declared(engines)):
         language = languages.find(code)
-        entry = {
+        entry: dict[str, Any] = {
             "code": code,
             "name": code if language is None else language.name,
             "native_name": code if language is None else language.native,
