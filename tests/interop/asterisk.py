@@ -21,7 +21,7 @@ from rig.native import cache_root
 
 ROOT = Path(__file__).parents[2]
 SIP_PORT = 5961
-MODULES = ("app_mixmonitor", "format_wav", "res_clioriginate", "app_originate")
+MODULES = ("app_mixmonitor", "format_wav", "res_clioriginate", "app_originate", "app_senddtmf", "res_srtp")
 #: Where sounds and recordings stand, as Asterisk sees it.
 SPOOL = "/var/spool/asterisk/interop"
 
@@ -39,6 +39,12 @@ exten => _quiet-.,1,Answer()
  same => n,MixMonitor({SPOOL}/${{EXTEN:6}}.wav,r({SPOOL}/${{EXTEN:6}}-heard.wav)t({SPOOL}/${{EXTEN:6}}-said.wav))
  same => n,Wait(11)
  same => n,Hangup()
+; presses keys
+exten => keys,1,Answer()
+ same => n,Wait(1)
+ same => n,SendDTMF(1234#)
+ same => n,Wait(1)
+ same => n,Hangup()
 """
 
 _ONE_CODEC = """
@@ -49,6 +55,29 @@ disallow=all
 allow={codec}
 direct_media=no
 aors=glotgate
+"""
+
+#: Key presses by SIP INFO, and the same trunk over TCP.
+_MORE = """
+[transport-tcp]
+type=transport
+protocol=tcp
+bind=127.0.0.1:{port}
+
+[glotgate-tcp]
+type=endpoint
+transport=transport-tcp
+context=from-glotgate
+disallow=all
+allow=ulaw
+direct_media=no
+dtmf_mode=info
+aors=glotgate-tcp
+
+[glotgate-tcp]
+type=aor
+contact=sip:{gateway}\\;transport=tcp
+qualify_frequency=10
 """
 
 
@@ -88,9 +117,6 @@ class Asterisk:
         modules = self.tree / "etc/asterisk-gw/modules.conf"
         modules.write_text(modules.read_text() + "".join(f"load={name}.so\n" for name in MODULES))
         self._control("stop")
-        started = self._control("start")
-        if started.returncode:
-            raise Unavailable(f"Asterisk did not start:\n{started.stdout}{started.stderr}")
         return self
 
     def __exit__(
@@ -98,17 +124,36 @@ class Asterisk:
     ) -> None:
         self._control("stop")
 
-    def trunk(self, gateway: str) -> None:
-        """The samples of etc/asterisk as they are, but for the address; and a trunk per codec."""
+    def trunk(self, gateway: str, secure: str, authority: Path) -> None:
+        """The samples of etc/asterisk as they are, but for the addresses; and a trunk per codec, and over TCP.
+
+        gateway, secure: where it takes UDP and TCP, and TLS. authority: who signed its certificate.
+        """
         folder = self.tree / "etc/asterisk-gw"
-        trunks = "".join(_ONE_CODEC.format(codec=codec) for codec in ("ulaw", "alaw"))
-        for name, more in (("pjsip.conf", trunks), ("extensions.conf", _DIALPLAN)):
-            sample = (ROOT / "etc/asterisk" / name).read_text()
-            sample = sample.replace("sip:gateway.example.net:5060", f"sip:{gateway}")
-            sample = sample.replace("match=gateway.example.net", f"match={gateway}")
+        keys = self.tree / "etc/asterisk/keys"
+        keys.mkdir(parents=True, exist_ok=True)
+        shutil.copy(authority, keys / "glotgate-ca.pem")
+        (keys / "glotgate-ca.pem").chmod(0o644)
+        more = "".join(_ONE_CODEC.format(codec=codec) for codec in ("ulaw", "alaw"))
+        more += _MORE.format(port=SIP_PORT, gateway=gateway)
+        samples = {"pjsip.conf": ("pjsip.conf", "pjsip-tls.conf"), "extensions.conf": ("extensions.conf",)}
+        for name, parts in samples.items():
+            text = "\n".join((ROOT / "etc/asterisk" / part).read_text() for part in parts)
+            for sample, here in (
+                ("sip:gateway.example.net:5060", f"sip:{gateway}"),
+                ("sip:gateway.example.net:5061", f"sip:{secure}"),
+                ("match=gateway.example.net", f"match={gateway}"),
+                ("bind=0.0.0.0:5061", f"bind=127.0.0.1:{SIP_PORT + 1}"),
+            ):
+                text = text.replace(sample, here)
             with (folder / name).open("a") as file:
-                file.write(f"\n{sample}{more}")
-        self.cli("core reload")
+                file.write(f"\n{text}{more if name == 'pjsip.conf' else _DIALPLAN}")
+        self._start()
+
+    def _start(self) -> None:
+        started = self._control("start")
+        if started.returncode:
+            raise Unavailable(f"Asterisk did not start:\n{started.stdout}{started.stderr}")
 
     def cli(self, command: str) -> str:
         return self._control("cli", command).stdout
