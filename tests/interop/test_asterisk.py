@@ -57,7 +57,7 @@ def test_what_asterisk_says_to_a_session_comes_back(
     assert said.likeness > 0.99, "Asterisk itself did not say the sentence"
     heard = find(speech, recorded(asterisk, f"alone-{trunk}-heard"))
     assert heard.snr_db >= ENOUGH_DB.get(trunk, ENOUGH_DB["ulaw"]), record_of(daemon)
-    # With media_encryption=sdes Asterisk takes no answer without a key: over tls that it was heard says that it was sealed
+    # With media_encryption=sdes Asterisk takes no answer without a key: what was heard over tls was sealed
     record = record_of(daemon)
     assert record["transport"] == (trunk if trunk in ("tcp", "tls") else "udp")
     # The interpreter plays an utterance once it is over.

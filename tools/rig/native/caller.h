@@ -41,6 +41,7 @@ struct caller {
     const char *session_prefix;
     const char *host;      /* of the gateway: address:port */
     int local_port;        /* SIP */
+    bool inactive;         /* offers no media, as a call on hold */
     struct histogram setup;
     uint64_t attempted, up, failed, over, resent, answered_again, ended_early, refused[700];
 };
@@ -64,8 +65,8 @@ static inline void caller_request(const struct caller *u, const struct call *c, 
         snprintf(sdp, sizeof sdp,
                  "v=0\r\no=- %u 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
                  "m=audio %d RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
-                 "a=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n",
-                 c->index + 1, c->local_port);
+                 "a=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n",
+                 c->index + 1, c->local_port, u->inactive ? "inactive" : "sendrecv");
         strcpy(type, "Content-Type: application/sdp\r\n");
     }
     /* An ACK for a 2xx is a transaction of its own, so it has a branch of its own (section 13.2.2.4); one for a

@@ -1,10 +1,10 @@
 /* Load generator: places calls, speaks marked packets (marker.h) on each, and listens to what comes back.
  *
- *   bench-load --target 127.0.0.1:PORT --calls N --rate R --seconds S --settle S --prefix sess_... [--hold S]
+ *   bench-load --target 127.0.0.1:PORT --calls N --rate R --seconds S --settle S --prefix sess_... [--hold S] [--inactive]
  *
  * Prints one JSON object a line: "up" when every call has been answered or has failed, "window" with the packet
  * numbers and times between which things are counted, and "report" at the end. With --hold each call ends after that
- * many seconds, and there is no window: only set-up and teardown are measured.
+ * many seconds, and there is no window: only set-up and teardown are measured. With --inactive no call has media.
  *
  * One thread. Packets leave on absolute deadlines; the calls' phases are spread evenly over the 20 ms of a frame, as
  * those of independent callers are. Arrival times are the kernel's (SO_TIMESTAMPNS), so reading late costs no accuracy.
@@ -63,7 +63,7 @@ static void caller_answered(struct call *call, int64_t now_ns)
                              .sin_port = htons((uint16_t)call->remote_port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     (void)now_ns;
-    leg->open = call->remote_port && connect(leg->fd, (struct sockaddr *)&to, sizeof to) == 0;
+    leg->open = !caller.inactive && call->remote_port && connect(leg->fd, (struct sockaddr *)&to, sizeof to) == 0;
 }
 
 static void caller_ended(struct call *call)
@@ -242,7 +242,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"target", 1, 0, 't'}, {"calls", 1, 0, 'n'},  {"rate", 1, 0, 'r'},
                                             {"seconds", 1, 0, 's'}, {"settle", 1, 0, 'w'}, {"prefix", 1, 0, 'p'},
-                                            {"hold", 1, 0, 'h'},    {0}};
+                                            {"hold", 1, 0, 'h'},    {"inactive", 0, 0, 'i'}, {0}};
     double rate = 50, seconds = 10, settle = 3, hold = 0;
     caller.session_prefix = "sess_01HZBENCH000000000000";
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -253,6 +253,7 @@ int main(int argc, char **argv)
         else if (o == 'w') settle = atof(optarg);
         else if (o == 'p') caller.session_prefix = optarg;
         else if (o == 'h') hold = atof(optarg);
+        else if (o == 'i') caller.inactive = true;
         else return 2;
     }
     if (!caller.host || caller.count < 1 || caller.count > MAX_CALLS || rate <= 0) {
