@@ -307,6 +307,8 @@ class Agent:
 
     @checked
     def secure(self, tls: TlsOptions) -> None:
+        if not self._tap:
+            raise StackError("this pjsua2 build takes another certificate with a restart only")
         for number, bind in self._secured:
             pj.Transports.restart(number, _transport_config(bind, tls))
 
