@@ -1,4 +1,4 @@
-"""SIPp as a caller: an independent user agent that does what a scenario says, and fails when it is answered otherwise."""
+"""SIPp as a caller: an independent user agent that does what a scenario says, and fails when answered otherwise."""
 
 from __future__ import annotations
 
