@@ -138,13 +138,14 @@ def measure_words(folder: Path) -> dict[str, Any]:
 # ---- latency ----------------------------------------------------------------------------------------
 
 
-def measure_latency(folder: Path) -> dict[str, Any]:
-    """Four calls at a time by independent phones: end of each sentence to the first sound of its Spanish."""
+def measure_latency(folder: Path, speech: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Four calls at a time by independent phones: end of each sentence to the first sound of its Spanish. speech: of
+    the configuration; without it the offline engine serves."""
     spoken = [speak_english(text, folder / f"{n}.wav") for n, text in enumerate(CALLED)]
     waits: list[float] = []
     missing: list[str] = []
     lock = threading.Lock()
-    with Daemon(capacity=16, changes={"sessions": {"interpreter": "pipeline"}}) as daemon:
+    with Daemon(capacity=16, changes={"sessions": {"interpreter": "pipeline"}, "speech": speech or {}}) as daemon:
         key = create_key(daemon)
 
         def one(number: int) -> None:

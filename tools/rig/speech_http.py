@@ -1,12 +1,15 @@
 """What interpretation costs beyond its engines: speech in, by an endpoint with fixed delays, to translated audio out.
 
     tools/bench-speech-http [--sessions N] [--turns N] [--stalled N]
+    tools/bench-speech-http --leg
 
 The session service runs as a process of its own. Its engine is the stand-in of the tests, which answers over HTTP
 after 300 ms (transcription), 200 ms (chat) and 150 ms (speech). Each session speaks in real time, 20 ms a message, as a
 gateway sends it; measured is from the last sound of a turn to the first translated audio on the stream. With --stalled,
 so many further sessions have an engine that does not answer for 30 s: what the others and the REST API notice of it,
-and whether those sessions are told, and are served again afterwards. Prints one JSON object; exits 0 only if the limits
+and whether those sessions are told, and are served again afterwards. With --leg, the whole gateway is measured as
+`tools/bench-speech --latency` does it: four calls by independent phones, from the end of a sentence to what the phone
+hears. Prints one JSON object; exits 0 only if the limits
 hold.
 """
 
@@ -17,6 +20,8 @@ import asyncio
 import base64
 import json
 import multiprocessing
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -33,6 +38,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from gateway.speech import mulaw
 from rig.sessions_bench import KEY, _make_key
 from rig.sound import speak_english
+from rig.speech_bench import measure_latency
 from tests.support.openai_endpoint import DELAYS_S, StandIn
 from tests.support.openai_endpoint import KEY as ENGINE_KEY
 
@@ -125,11 +131,11 @@ async def service(engines: dict[str, Any], order: list[str]) -> AsyncIterator[tu
             await asyncio.to_thread(process.join, 20)
 
 
-def engine(stand_in: StandIn, language: str) -> dict[str, Any]:
+def engine(address: str, language: str) -> dict[str, Any]:
     """An endpoint that hears one language."""
     return {
         "kind": "openai",
-        "base_url": stand_in.address,
+        "base_url": address,
         "api_key": ENGINE_KEY,
         "recognition": {"model": "whisper-1", "languages": [language], "concurrency": 32},
         "translation": {"model": "gpt-4o-mini", "languages": [language, "es"], "concurrency": 32},
@@ -202,7 +208,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     sentences = spoken()
     good, bad = StandIn(delays_s=dict(DELAYS_S)), StandIn(delays_s=dict(DELAYS_S))
     async with good.run(), bad.run():
-        engines = {"hosted": engine(good, "en"), "stalling": engine(bad, "fr")}
+        engines = {"hosted": engine(good.address, "en"), "stalling": engine(bad.address, "fr")}
         async with service(engines, list(engines)) as (url, key):
             auth = {"Authorization": f"Bearer {key}"}
             async with httpx.AsyncClient(base_url=url, headers=auth, timeout=60) as http:
@@ -246,13 +252,32 @@ async def _measure(
     return report
 
 
+def measure_leg() -> dict[str, Any]:
+    """On the RTP leg. The stand-in is a process of its own."""
+    command = [sys.executable, "-m", "tests.support.openai_endpoint"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stand_in:
+        assert stand_in.stdout is not None
+        hosted = engine(stand_in.stdout.readline().strip(), "en")
+        speech: dict[str, Any] = {"engines": {"hosted": hosted}}
+        speech |= {stage: ["hosted"] for stage in ("recognition", "translation", "synthesis")}
+        with tempfile.TemporaryDirectory() as folder:
+            report = measure_latency(Path(folder), speech)
+        stand_in.communicate()
+    beyond = {name: round(1000 * float(report[f"heard_{name}_s"]) - OWN_MS, 1) for name in ("p50", "p95")}
+    passed = not report["missing"] and beyond["p95"] <= LIMIT_MS
+    limits = {"ms_beyond_the_engines_p95": LIMIT_MS}
+    return report | {"ms_beyond_the_engines": beyond, "limits": limits, "passed": passed}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sessions", type=int, default=4, help="that speak at the same time")
     parser.add_argument("--turns", type=int, default=6, help="of each")
     parser.add_argument("--stalled", type=int, default=0, help="further sessions whose engine stalls")
-    report = uvloop.run(measure(parser.parse_args()))
-    print(json.dumps(report))
+    parser.add_argument("--leg", action="store_true", help="measure whole calls, on the RTP leg")
+    options = parser.parse_args()
+    report = measure_leg() if options.leg else uvloop.run(measure(options))
+    print(json.dumps(report, default=float))
     return 0 if report["passed"] else 1
 
 
