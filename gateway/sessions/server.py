@@ -17,6 +17,7 @@ from functools import partial
 import structlog
 import uvicorn
 import uvloop
+from sqlalchemy.exc import OperationalError
 
 from gateway.config import Config
 from gateway.ops.metrics import SpeechMetrics
@@ -172,7 +173,10 @@ async def serve(
     await post.close()
     await tools.close()
     await gateway.close()
-    database.call(nodes.leave, config.sessions.node)
+    try:
+        database.call(nodes.leave, config.sessions.node)
+    except OperationalError as error:  # the other nodes will miss this one's heartbeat
+        _log.warning("leaving_failed", error=type(error).__name__)
     database.close()
     for task in done - {stopping}:
         task.result()  # a part that ended by itself has failed: let the process fail too
@@ -183,11 +187,14 @@ async def _housekeeping(config: Config, database: Database, clock: Callable[[], 
     keep_s = config.sessions.recording_retention_days * 86_400
     while True:
         now = clock()
-        await database.run(store.forget_answers, now - store.KEEP_ANSWERS_S)
-        await database.run(deliveries.forget, now - deliveries.KEEP_S)
-        if keep_s:
-            expired = await database.run(recordings.expire, now - keep_s)
-            await asyncio.to_thread(recordings.remove_files, config.sessions.data_dir, expired)
+        try:
+            await database.run(store.forget_answers, now - store.KEEP_ANSWERS_S)
+            await database.run(deliveries.forget, now - deliveries.KEEP_S)
+            if keep_s:
+                expired = await database.run(recordings.expire, now - keep_s)
+                await asyncio.to_thread(recordings.remove_files, config.sessions.data_dir, expired)
+        except OperationalError as error:
+            _log.warning("housekeeping_failed", error=type(error).__name__)
         await asyncio.sleep(600)
 
 
