@@ -105,3 +105,28 @@ def test_a_database_that_is_away_ends_nothing(tmp_path: Path, monkeypatch: pytes
         assert len(tried) == 2
 
     asyncio.run(main())
+
+
+def test_a_session_that_nobody_could_interpret_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        urls: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+        settings = config(tmp_path, interpreter="pipeline")
+        serving = asyncio.create_task(serve(settings, KEY, stop, lambda rest, stream: urls.set_result((rest, stream))))
+        rest, _ = await asyncio.wait_for(asyncio.shield(urls), PATIENCE)
+        async with httpx.AsyncClient(base_url=rest, headers=AUTH) as http:
+            asked = {"mode": "bidirectional_translation", "source_language": "en", "target_language": "fr"}
+            refused = await http.post("/v1/sessions", json=asked)
+            assert refused.status_code == 422
+            error = refused.json()["error"]
+            assert error["code"] == "engine_not_available"
+            assert "translation of en→fr" in error["message"]
+            assert "recognition of fr" in error["message"]
+            made = await http.post("/v1/sessions", json=asked | {"target_language": "es"})
+            assert made.status_code == 201
+            figures = (await http.get("/internal/metrics")).text
+            assert 'glotgate_speech_events_total{event="turn"} 0.0' in figures
+        stop.set()
+        await asyncio.wait_for(serving, PATIENCE)
+
+    asyncio.run(main())
