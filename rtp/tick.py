@@ -44,7 +44,7 @@ NOISE_LEVEL: Final = 70
 LEVEL_FRAMES: Final = 5
 #: What a packet waits beyond the time between its look and its capture: half the time between two looks, on
 #: average, before it, and after it the way to its stream.
-BEYOND_NS: Final = 2_250_000
+BEYOND_NS: Final = 3_000_000
 #: Length of a quality interval (5 s).
 RATE_FRAMES: Final = 250
 

@@ -30,7 +30,7 @@ Figures = dict[str, Any]
 class Plan:
     """What to run. seconds: the measured window. rate: calls placed per second. hold: each call ends after
     so many seconds and only set-up is measured (0: calls stay, media is measured). jitter_ms: a fixed
-    play-out delay (0: adaptive, as shipped)."""
+    play-out delay (0: adaptive, as shipped). srtp: media is sealed, with keys by SDES."""
 
     calls: int
     seconds: float
@@ -38,6 +38,12 @@ class Plan:
     hold: float = 0.0
     settle: float = 5.0
     jitter_ms: int = 40
+    srtp: bool = False
+
+    @property
+    def generator(self) -> str:
+        """The program that places the calls."""
+        return "load-sealed" if self.srtp else "load"
 
     @property
     def concurrent(self) -> int:
@@ -127,13 +133,13 @@ def idle(seconds: float, settle: float = 5.0) -> Figures:
 def run(plan: Plan) -> Figures:
     """One run of the bench: every figure, not yet judged."""
     raise_file_limit()
-    native.build("load")
+    native.build(plan.generator)
     with Program("echo") as echo:
         port = echo.event("listening", 5)["port"]
         with Daemon(capacity=plan.concurrent, changes=_changes(plan, port)) as daemon:
             arguments = ["--target", daemon.sip_address, "--calls", str(plan.calls), "--rate", str(plan.rate)]
             arguments += ["--seconds", str(plan.seconds), "--settle", str(plan.settle), "--hold", str(plan.hold)]
-            with Program("load", *arguments, "--prefix", PREFIX) as load:
+            with Program(plan.generator, *arguments, "--prefix", PREFIX) as load:
                 return _measure(plan, daemon, load, echo)
 
 
@@ -143,6 +149,7 @@ def _changes(plan: Plan, port: int) -> Figures:
         "media": {"jitter": jitter} if plan.jitter_ms else {},
         "sessions": {"mode": "remote", "url": f"http://127.0.0.1:{port}", "api_key": "sk_test_bench"},
         "logging": {"level": "warning"},
+        "sip": {"srtp": "mandatory"} if plan.srtp else {},
     }
 
 
@@ -175,6 +182,7 @@ def _measure(plan: Plan, daemon: Daemon, load: Program, echo: Program) -> Figure
         "calls": plan.calls,
         "seconds": plan.seconds,
         "hold": plan.hold,
+        "srtp": plan.srtp,
         "took_s": round(time.monotonic() - began, 1),
         **media,
         "setup": _setup(heard),

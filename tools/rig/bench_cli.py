@@ -12,7 +12,7 @@ from rig.daemon import end_in_order
 
 EPILOG = """
 Without --calls the runs that the table of limits asks for are made one after the other: 300 calls, 100 calls,
-1000 set-ups at 50 calls/s, and the idle daemon. With --calls one run is made and judged by those limits that
+300 calls with SRTP, 1000 set-ups at 50 calls/s, and the idle daemon. With --calls one run is made and judged by those limits that
 apply to it. Exit status 0 means that every limit that applies was kept.
 """
 
@@ -31,6 +31,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--jitter", type=int, default=40, metavar="MS", help="fixed play-out delay of received audio (default 40)"
     )
+    parser.add_argument("--srtp", action="store_true", help="seal the media (SRTP, keys by SDES)")
     parser.add_argument("--idle", action="store_true", help="measure the daemon without a call")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args(argv)
@@ -53,6 +54,7 @@ def _table(given: argparse.Namespace) -> dict[str, Any]:
     plans = {
         "300 calls": bench.Plan(300, given.seconds, given.rate, settle=given.settle, jitter_ms=given.jitter),
         "100 calls": bench.Plan(100, given.seconds, given.rate, settle=given.settle, jitter_ms=given.jitter),
+        "300 calls, SRTP": bench.Plan(300, given.seconds, given.rate, 0, given.settle, given.jitter, srtp=True),
         "1000 set-ups": bench.Plan(1000, 0, 50, hold=2.0, jitter_ms=given.jitter),
     }
     runs: dict[str, Any] = {}
@@ -79,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     elif given.calls is None:
         result = _table(given)
     else:
-        plan = bench.Plan(given.calls, given.seconds, given.rate, given.hold, given.settle, given.jitter)
+        plan = bench.Plan(given.calls, given.seconds, given.rate, given.hold, given.settle, given.jitter, given.srtp)
         result = _judged(bench.run(plan))
     print(json.dumps(result) if given.json else bench_report.text(result))
     return 0 if result["passed"] else 1

@@ -54,7 +54,7 @@ def text(run: Mapping[str, Any]) -> str:
     """The whole result."""
     lines: list[str] = []
     if "calls" in run:
-        what = f"{run['calls']} calls, " + (
+        what = f"{run['calls']} calls{' with SRTP' if run.get('srtp') else ''}, " + (
             f"each held {run['hold']:g} s" if run["hold"] else f"{run['seconds']:g} s of media"
         )
         lines += [what, *_set_up(run)]

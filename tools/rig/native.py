@@ -19,14 +19,19 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "glotgate"
 
 
+#: Programs that are another one, compiled differently.
+VARIANTS = {"load-sealed": ("load", ("-DSEALED",), ("-lsrtp2",))}
+
+
 def build(name: str) -> Path:
-    """The executable made of `native/<name>.c`. Raises SystemExit with the compiler's words when it fails."""
+    """The executable made of `native/<name>.c`, or a variant. Raises SystemExit with the compiler's words when it fails."""
+    source, defines, libraries = VARIANTS.get(name, (name, (), ()))
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise SystemExit("a C compiler is needed: apt-get install gcc libc6-dev")
     digest = hashlib.sha256(" ".join((compiler, *FLAGS)).encode())
-    for source in sorted(SOURCES.iterdir()):
-        digest.update(source.name.encode() + source.read_bytes())
+    for file in sorted(SOURCES.iterdir()):
+        digest.update(file.name.encode() + file.read_bytes())
     target = cache_root() / "rig" / f"{name}-{digest.hexdigest()[:16]}"
     if target.exists():
         return target
@@ -34,9 +39,10 @@ def build(name: str) -> Path:
     print(f"compiling {name}", file=sys.stderr)
     # Another run may compile at the same time: each to its own name, the last rename wins.
     draft = target.with_name(f"{target.name}.{os.getpid()}")
-    command = [compiler, *FLAGS, "-o", str(draft), str(SOURCES / f"{name}.c")]
+    command = [compiler, *FLAGS, *defines, "-o", str(draft), str(SOURCES / f"{source}.c"), *libraries]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{result.stderr}")
+        missing = "\nlibsrtp2-dev is needed: apt-get install libsrtp2-dev" if "srtp2/" in result.stderr else ""
+        raise SystemExit(f"{' '.join(command)}\n{result.stderr}{missing}")
     draft.rename(target)
     return target

@@ -32,6 +32,7 @@ struct call {
     bool ended_by_peer;
     char to[256];          /* the To header's value, with the peer's tag */
     char target[256];      /* the peer's Contact */
+    char key[64];          /* of the peer's a=crypto (RFC 4568), base64 */
 };
 
 struct caller {
@@ -40,6 +41,8 @@ struct caller {
     char run[16];          /* makes Call-IDs unique */
     const char *session_prefix;
     const char *host;      /* of the gateway: address:port */
+    const char *profile;   /* of the media line, and what else is said of it */
+    const char *attributes;
     int local_port;        /* SIP */
     bool inactive;         /* offers no media, as a call on hold */
     struct histogram setup;
@@ -64,9 +67,9 @@ static inline void caller_request(const struct caller *u, const struct call *c, 
     if (invite) {
         snprintf(sdp, sizeof sdp,
                  "v=0\r\no=- %u 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-                 "m=audio %d RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
-                 "a=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n",
-                 c->index + 1, c->local_port, u->inactive ? "inactive" : "sendrecv");
+                 "m=audio %d %s 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
+                 "a=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n%s",
+                 c->index + 1, c->local_port, u->profile, u->inactive ? "inactive" : "sendrecv", u->attributes);
         strcpy(type, "Content-Type: application/sdp\r\n");
     }
     /* An ACK for a 2xx is a transaction of its own, so it has a branch of its own (section 13.2.2.4); one for a
@@ -166,6 +169,8 @@ static inline void caller_accepted(struct caller *u, struct call *c, const char 
         start = strchr(contact, '<') ? strchr(contact, '<') + 1 : contact;
         snprintf(c->target, sizeof c->target, "%.*s", (int)strcspn(start, ">"), start);
     }
+    if ((start = strstr(message, "inline:")))
+        snprintf(c->key, sizeof c->key, "%.*s", (int)strcspn(start + 7, "|\r\n "), start + 7);
     c->code = 200;
     c->remote_port = media ? atoi(media + 9) : 0;
     c->state = UP;

@@ -20,16 +20,17 @@
 
 #include "caller.h"
 #include "process.h"
+#include "sealing.h"
 
 #define FRAME (20 * MS)
 #define LOST (1000 * MS)  /* later than this it gives up: it must not flood anybody to catch up */
 #define FLUSH (1000 * MS) /* how long after the window its last packets may still come back */
 
-enum { PHASES = 80 };
+enum { PHASES = 20 };
 
 struct leg {
     int fd;
-    int phase; /* of the frame's 80 moments, the one in which this leg speaks */
+    int phase; /* of the frame's 20 moments, the one in which this leg speaks */
     bool open; /* connected to the gateway's port: packets flow */
     uint16_t sequence, heard_sequence;
     uint32_t ssrc, heard_timestamp;
@@ -37,6 +38,7 @@ struct leg {
     int64_t heard_ns;
     struct hearing hearing;
     struct scanner scanner;
+    struct sealing sealing;
 };
 
 static struct caller caller;
@@ -63,7 +65,8 @@ static void caller_answered(struct call *call, int64_t now_ns)
                              .sin_port = htons((uint16_t)call->remote_port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     (void)now_ns;
-    leg->open = !caller.inactive && call->remote_port && connect(leg->fd, (struct sockaddr *)&to, sizeof to) == 0;
+    leg->open = !caller.inactive && call->remote_port && sealing_begin(&leg->sealing, call->key) == 0 &&
+                connect(leg->fd, (struct sockaddr *)&to, sizeof to) == 0;
 }
 
 static void caller_ended(struct call *call)
@@ -106,7 +109,7 @@ static int open_leg(struct leg *leg, int *port)
 
 static void speak(struct leg *leg, uint32_t index, uint32_t number, int64_t due_ns)
 {
-    uint8_t packet[12 + PACKET] = {0x80, 0};
+    uint8_t packet[12 + PACKET + 32] = {0x80, 0}; /* and room for a tag */
     int64_t now = monotonic_ns();
     uint16_t sequence = htons(leg->sequence++);
     uint32_t timestamp = htonl(number * PACKET), ssrc = htonl(leg->ssrc);
@@ -119,7 +122,8 @@ static void speak(struct leg *leg, uint32_t index, uint32_t number, int64_t due_
     bool counted = number >= window_from && number < window_to;
     if (counted)
         histogram_add(&lateness, now - due_ns);
-    if (send(leg->fd, packet, sizeof packet, MSG_DONTWAIT) < 0)
+    int size = seal(&leg->sealing, packet, 12 + PACKET);
+    if (size < 0 || send(leg->fd, packet, (size_t)size, MSG_DONTWAIT) < 0)
         counts.send_errors++;
     else
         counts.sent += counted;
@@ -180,7 +184,7 @@ static void listen_leg(struct leg *leg)
             memcpy(&at, CMSG_DATA(c), sizeof at);
             arrived = at.tv_sec * 1000000000LL + at.tv_nsec - wall_minus_monotonic;
         }
-    on_packet(leg, packet, (int)size, arrived);
+    on_packet(leg, packet, unseal(&leg->sealing, packet, (int)size), arrived);
 }
 
 static void listen_all(int64_t now_ns)
@@ -260,7 +264,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench-load: --target, --calls 1...%d and a positive --rate are needed\n", MAX_CALLS);
         return 2;
     }
+    caller.profile = PROFILE, caller.attributes = ATTRIBUTES;
+    sealing_prepare();
     process_begin((unsigned)(2 * caller.count / rate + seconds + settle + hold + 120));
+    process_real_time();
 
     struct sockaddr_in gateway = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, here;
     socklen_t length = sizeof here;
@@ -288,7 +295,7 @@ int main(int argc, char **argv)
     }
 
     hold_ms = (int)(hold * 1000);
-    /* A phase every 250 us. Fewer calls than phases are spread over them, more take turns. */
+    /* A phase every millisecond. Fewer calls than phases are spread over them, more take turns. */
     int stride = caller.count < PHASES ? 1 : PHASES;
     int64_t start = monotonic_ns() + 20 * MS, last_up_ns = start, all_over_by = INT64_MAX;
     int64_t next_listen = 0, next_timers = 0, hangup_zero = INT64_MAX;
