@@ -139,7 +139,7 @@ class Delay:
         self.drift.new_base(rows)
 
     def placed(self, rows: Rows, short: I64) -> None:
-        """The streams begin this much (k,) short of their target: as near as their slots allow, and near enough."""
+        """The streams begin this much (k,) short of the start value: as near as their slots allow, and near enough."""
         self._short[rows] = np.maximum(short, 0)
 
     def observe(self, rows: Rows, arrival_ns: I64, position: I64, length: I64) -> I64 | None:
@@ -211,7 +211,7 @@ class Delay:
         slack = np.where(quiet, IN_PAUSE, IN_SPEECH)
         forward = room - np.maximum(need + slack, self.start)
         forward -= (ahead + forward) % grain
-        back = room + slack + self._short[rows] - need
+        back = room + slack - need + np.where(need <= self.start, self._short[rows], 0)
         back -= (ahead + back) % grain
         off: I64 = np.where(forward > 0, forward, np.minimum(back, 0))
         if np.count_nonzero(off):
