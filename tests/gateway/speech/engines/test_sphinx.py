@@ -65,14 +65,28 @@ def children(of: int) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
+def parent_of(recognizer: SphinxRecognizer) -> int:
+    process = recognizer._worker._process
+    assert process is not None
+    return process.pid
+
+
+async def speaker_of(recognizer: SphinxRecognizer) -> int:
+    """The process of the only speaker, once it is there."""
+    for _ in range(500):
+        if found := children(parent_of(recognizer)):
+            return found[0]
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody listens")
+
+
 def test_a_speaker_whose_process_dies_loses_one_turn(speech: bytes) -> None:
     async def main() -> None:
         recognizer = SphinxRecognizer("offline", 4)
         await recognizer.start()
         ear = recognizer.listen("en", lambda partial: None)
         feed(ear, speech)
-        (first,) = [pid for pid in children(os.getpid()) if children(pid)]
-        (child,) = children(first)
+        child = await speaker_of(recognizer)
         answer = ear.end()
         os.kill(child, signal.SIGKILL)
         with pytest.raises(EngineFault, match="died"):
@@ -90,8 +104,7 @@ def test_a_stopped_process_fails_turns_and_drops_audio_within_bounds() -> None:
         await recognizer.start()
         ear = recognizer.listen("en", lambda partial: None)
         feed(ear, mulaw.SILENCE * 800)
-        (first,) = [pid for pid in children(os.getpid()) if children(pid)]
-        (child,) = children(first)
+        child = await speaker_of(recognizer)
         os.kill(child, signal.SIGSTOP)
         answers = [ear.end() for _ in range(WAITING + 1)]
         with pytest.raises(EngineFault, match="keep up"):
@@ -128,13 +141,13 @@ def test_the_process_of_a_speaker_ends_with_its_ear(tmp_path: Path) -> None:
         await recognizer.start()
         ear = recognizer.listen("en", lambda partial: None)
         feed(ear, mulaw.SILENCE * 800)
-        (first,) = [pid for pid in children(os.getpid()) if children(pid)]
+        child = await speaker_of(recognizer)
         ear.close()
         for _ in range(500):
-            if not children(first):
+            if child not in children(parent_of(recognizer)):
                 break
             await asyncio.sleep(0.01)
-        assert children(first) == []
+        assert children(parent_of(recognizer)) == []
         await recognizer.close()
 
     asyncio.run(main())
