@@ -74,7 +74,8 @@ def _from(out: Outbound) -> str:
 
 def _registrar(trunk: Trunk) -> str:
     out, registration = trunk.outbound, trunk.registration
-    assert out is not None and registration is not None  # whoever asks has looked
+    assert out is not None
+    assert registration is not None
     if registration.registrar is None and registration.port is None:
         return f"sip:{out.authority}{_transport(out)}"
     host = _bracketed(registration.registrar or out.host)
