@@ -45,6 +45,7 @@ LEVEL_FRAMES: Final = 5
 #: What a packet waits beyond the time between its look and its capture: half the time between two looks, on
 #: average, before it, and after it the way to its stream.
 BEYOND_NS: Final = 3_000_000
+HALF: Final = 0.501  #: of a slot, and a little for rounding
 #: Length of a quality interval (5 s).
 RATE_FRAMES: Final = 250
 
@@ -241,10 +242,11 @@ class Tick:
         t.first_packet_ns[rows] = np.where(t.first_packet_ns[rows] == 0, arrival_ns, t.first_packet_ns[rows])
         t.resyncs[rows] += t.ring.started[rows]
         until = (t.slot[rows] - slot) % t.slots  # slots until the leg's next capture
-        frames = np.maximum(np.rint((wait - until) / t.slots), 0).astype(np.int64)
+        # Half a slot too short is as near as it gets; a leg that has its slot already had better wait longer.
+        frames = np.maximum(np.ceil((wait - until - HALF) / t.slots), 0).astype(np.int64)
         short = (wanted_ns - (until + frames * t.slots) * self._slot_ns) // SAMPLE_NS
         t.delay.reset_base(rows)
-        t.delay.placed(rows, np.where(fresh, short, 0))
+        t.delay.placed(rows, short)
         return t.ring.restart(rows, frames * FRAME)
 
     def _suppress(self, rows: Rows, packets: Bytes, playing: Mask) -> dict[int, list[bytes]]:

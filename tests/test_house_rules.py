@@ -26,6 +26,7 @@ CLOCKS: Final = {
     "gateway/hub.py": "the root of the controller process",
     "gateway/supervisor.py": "the root of the daemon",
     "gateway/cli.py": "the root of a command",
+    "gateway/sessions/tenant_commands.py": "the root of commands",
     "gateway/sip/process.py": "the rim of the sip process",
     "gateway/sessions/server.py": "the root of the sessions process",
 }

@@ -75,15 +75,21 @@ def test_a_leg_gets_the_slot_in_which_its_packets_waited_most_nearly_the_start_d
     assert row not in engine.table.waiting
 
 
+@pytest.mark.parametrize("slot", [None, 0, 1])
+@pytest.mark.parametrize("delay_ms", [40, 150])
 @pytest.mark.parametrize("early_ms", [0.0, 2.5, 5.0, 7.5, 9.9])
-def test_a_fixed_delay_is_not_corrected_by_what_its_slot_leaves_it_short(early_ms: float) -> None:
-    engine = Engine(jitter_min_ms=40, jitter_max_ms=40)
-    row = engine.open(slot=None)
+def test_a_fixed_delay_is_not_corrected_by_what_its_slot_leaves_it_short(
+    early_ms: float, delay_ms: int, slot: int | None
+) -> None:
+    """Whether the leg gets its slot by its first packet or had one before."""
+    engine = Engine(jitter_min_ms=delay_ms, jitter_start_ms=delay_ms, jitter_max_ms=delay_ms)
+    row = engine.open(slot=slot)
     engine.step(3)
     for n in range(100):
         engine.deliver(row, rtp_packet(n, n * 160, speech(n)), engine.now_ns - round(early_ms * 1e6))
         engine.frames(1)
     assert engine.plane.stats["frames_stretched"][row] == engine.plane.stats["frames_trimmed"][row] == 0
+    assert engine.plane.stats["frames_concealed"][row] == 0
     engine.close()
 
 

@@ -12,8 +12,8 @@ from rig.daemon import end_in_order
 
 EPILOG = """
 Without --calls the runs that the table of limits asks for are made one after the other: 300 calls, 100 calls,
-300 calls with SRTP, 1000 set-ups at 50 calls/s, and the idle daemon. With --calls one run is made and judged by those limits that
-apply to it. Exit status 0 means that every limit that applies was kept.
+300 calls with SRTP, 1000 set-ups at 50 calls/s, and the idle daemon. With --calls one run is made and judged by
+those limits that apply to it. Exit status 0 means that every limit that applies was kept.
 """
 
 

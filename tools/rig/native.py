@@ -24,7 +24,7 @@ VARIANTS = {"load-sealed": ("load", ("-DSEALED",), ("-lsrtp2",))}
 
 
 def build(name: str) -> Path:
-    """The executable made of `native/<name>.c`, or a variant. Raises SystemExit with the compiler's words when it fails."""
+    """The executable of `native/<name>.c`, or of a variant. Raises SystemExit with the compiler's words."""
     source, defines, libraries = VARIANTS.get(name, (name, (), ()))
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
