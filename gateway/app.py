@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ from gateway.config import Media
 from gateway.lifeline import EXIT_HOPELESS, Lifeline
 from gateway.ops.loglevel import LogLevel
 from gateway.ops.logs import Log, install
+
+#: An OSError in this time is the host's refusal.
+STARTING_S: Final = 10.0
 
 
 def sip(start: Start, fds: dict[str, int], parent: int, log: Log) -> None:
@@ -121,13 +125,27 @@ def main(words: Sequence[str]) -> int:
     start = bootstrap.read(fds.pop("start"))
     level = LogLevel(fds.pop("level")) if "level" in fds else None
     log = install(start.config.logging, given.role, level=level)
+    return status(lambda: ROLES[given.role](start, fds, given.parent, log), log, time.monotonic)
+
+
+def status(work: Callable[[], None], log: Log, clock: Callable[[], float]) -> int:
+    """Work until it ends; the exit status that tells the supervisor whether another process would do better."""
+    began = clock()
     try:
-        ROLES[given.role](start, fds, given.parent, log)
+        work()
     except PeerGone:
         log.info("the controller is gone")
-    except (host.HostRefuses, OSError) as error:
+    except host.HostRefuses as error:
         log.error("can not run", reason=str(error))
         return EXIT_HOPELESS
+    except OSError as error:
+        # An address that is taken, a folder that is not ours. Of a process that ran already it is a failure like
+        # any other, and the next one takes over.
+        if clock() - began < STARTING_S:
+            log.error("can not run", reason=str(error))
+            return EXIT_HOPELESS
+        log.exception("failed")
+        return 1
     except Exception:
         log.exception("failed")
         return 1

@@ -23,6 +23,7 @@ MAX_LINES: Final = 400
 #: Who reads a clock: the real-time loop, and the roots and rims that hand time on as an argument.
 CLOCKS: Final = {
     "rtp/loop.py": "the real-time loop",
+    "gateway/app.py": "the root of every process",
     "gateway/hub.py": "the root of the controller process",
     "gateway/supervisor.py": "the root of the daemon",
     "gateway/cli.py": "the root of a command",

@@ -13,11 +13,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
-from gateway.app import main, media_settings
+from gateway.app import STARTING_S, main, media_settings, status
+from gateway.channel import PeerGone
 from gateway.config import Config, Media
+from gateway.host import HostRefuses
+from gateway.lifeline import EXIT_HOPELESS
 from tests.support.promql import dashboard_expressions, rule_expressions, unanswered
 from tools.rig.daemon import Daemon
+
+_EARLY, _LATE = STARTING_S / 2, STARTING_S * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "after_s", "exit_status"),
+    [
+        (None, _LATE, 0),
+        (PeerGone(), _LATE, 0),
+        (HostRefuses("no room"), _LATE, EXIT_HOPELESS),
+        (OSError("the address is taken"), _EARLY, EXIT_HOPELESS),
+        (OSError("no route to host"), _LATE, 1),
+        (ValueError("a bug"), _EARLY, 1),
+    ],
+)
+def test_the_exit_status_says_whether_another_process_would_do_better(
+    error: Exception | None, after_s: float, exit_status: int
+) -> None:
+    times = iter((100.0, 100.0 + after_s))
+
+    def work() -> None:
+        if error is not None:
+            raise error
+
+    assert status(work, structlog.get_logger(), lambda: next(times)) == exit_status
+
 
 ROLES = ("sip", "rtp", "controller", "sessions")
 PATIENCE_S = 40.0
