@@ -185,7 +185,7 @@ def test_a_refused_reload_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reload_reaches_the_calls_and_the_sip_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    routes = [{"name": "all", "user": ".*", "mode": "ai_agent"}]
+    routes = [{"name": "all", "user": ".*", "mode": "assistive_translation"}]
     fresh = Config.model_validate(CONFIG.model_dump() | {"routes": routes})
 
     async def work(bench: Bench) -> None:

@@ -76,6 +76,7 @@ class _Pipeline:
     def __init__(self, mode: Path) -> None:
         self._command = command_of(mode.read_text())
         self._process: asyncio.subprocess.Process | None = None
+        self._last: asyncio.subprocess.Process | None = None  # that was killed
         self._turn = asyncio.Lock()
         self.waiting = 0
         self.starts = 0
@@ -107,15 +108,17 @@ class _Pipeline:
 
     def kill(self) -> None:
         """The whole group: the shell and what it started."""
-        if self._process is not None and self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        self._last = process
 
     async def close(self) -> None:
-        process = self._process
         self.kill()
-        if process is not None:
-            await process.wait()
+        if self._last is not None:  # else its pipes outlive the event loop
+            await self._last.communicate()
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:

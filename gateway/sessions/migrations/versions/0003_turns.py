@@ -10,3 +10,8 @@ down_revision = "0002"
 def upgrade() -> None:
     with op.batch_alter_table("transcript_turns") as turns:
         turns.add_column(sa.Column("metadata", sa.Text))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("transcript_turns") as turns:
+        turns.drop_column("metadata")
