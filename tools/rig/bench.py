@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rig import native, processes
-from rig.daemon import Daemon, histogram_delta, histogram_quantile
+from rig.daemon import Daemon, histogram_delta, histogram_quantile, media_range
 
 #: Session ids of the run: `sess_` and a ULID whose last five digits are the call's index.
 PREFIX = "sess_01HZBENCH" + "0" * 12
@@ -145,8 +145,11 @@ def run(plan: Plan) -> Figures:
 
 def _changes(plan: Plan, port: int) -> Figures:
     jitter = {"min_ms": plan.jitter_ms, "start_ms": plan.jitter_ms, "max_ms": plan.jitter_ms}
+    media: Figures = {"jitter": jitter} if plan.jitter_ms else {}
+    if plan.hold:  # ports rest for half a minute after each call
+        media["ports"] = media_range(plan.concurrent + min(plan.calls, int(plan.rate * 31)))
     return {
-        "media": {"jitter": jitter} if plan.jitter_ms else {},
+        "media": media,
         "sessions": {"mode": "remote", "url": f"http://127.0.0.1:{port}", "api_key": "sk_test_bench"},
         "logging": {"level": "warning"},
         "sip": {"srtp": "mandatory"} if plan.srtp else {},
