@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 @dataclass(frozen=True, eq=False)  # two faults may be told alike; equal values would make them one member
@@ -91,6 +92,15 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
 
+    def told(self) -> dict[str, Any]:
+        """As one process tells another over HTTP; `heard` is the other end."""
+        return {
+            "fault": self.fault.label,
+            "message": self.message,
+            "param": self.param,
+            "retry_after_s": self.retry_after_s,
+        }
+
 
 class PeerFault(GatewayError):
     """The other side's doing: bad input, missing rights, or a service of theirs that is away."""
@@ -98,3 +108,16 @@ class PeerFault(GatewayError):
 
 class LocalFault(GatewayError):
     """Our doing: a resource of this host, or a defect."""
+
+
+_BY_LABEL = {fault.label: fault for fault in Fault}
+
+
+def heard(told: Any) -> GatewayError:
+    """What another process told, to be raised again for an HTTP client. Whatever is not understood is "not now"."""
+    fields = told if isinstance(told, dict) else {}
+    fault = _BY_LABEL.get(str(fields.get("fault")), Fault.SERVICE_UNAVAILABLE)
+    if not fault.value.http:  # what only a caller is told of
+        fault = Fault.SERVICE_UNAVAILABLE
+    message = str(fields.get("message") or "refused, with no reason given")[:300]
+    return PeerFault(fault, message, param=fields.get("param"), retry_after_s=fields.get("retry_after_s"))

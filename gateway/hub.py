@@ -199,8 +199,7 @@ class Hub:
         try:
             return as_json(await self._dialler.dial(dialling.read(body)), 202)
         except GatewayError as error:
-            told = {"fault": error.fault.label, "message": error.message, "param": error.param}
-            return as_json(told | {"retry_after_s": error.retry_after_s}, error.fault.value.http or 503)
+            return as_json(error.told(), error.fault.value.http or 503)
 
     async def _trace(self, call_id: str) -> Answer:
         messages = await self._controller.trace(call_id)

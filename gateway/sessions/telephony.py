@@ -9,12 +9,11 @@ from typing import Any, Final, Protocol
 
 import httpx
 
-from gateway.errors import Fault, GatewayError, LocalFault, PeerFault
+from gateway.errors import Fault, LocalFault, heard
 
 #: The gateway waits for the other end to ring before it answers.
 ANSWER_S: Final = 45.0
 CONNECT_S: Final = 2.0
-_FAULTS: Final = {fault.label: fault for fault in Fault}
 
 
 class Telephony(Protocol):
@@ -47,16 +46,7 @@ class Gateway:
         if response.status_code == 202:
             call: dict[str, Any] = answer
             return call
-        raise _fault(answer)
+        raise heard(answer)
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-def _fault(answer: Any) -> GatewayError:
-    told = answer if isinstance(answer, dict) else {}
-    fault = _FAULTS.get(told.get("fault", ""), Fault.SERVICE_UNAVAILABLE)
-    if not fault.value.http:  # what only a caller is told of, an API client knows as "not now"
-        fault = Fault.SERVICE_UNAVAILABLE
-    message = str(told.get("message") or "the gateway refuses")[:300]
-    return PeerFault(fault, message, param=told.get("param"), retry_after_s=told.get("retry_after_s"))

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gateway.errors import Fault, LocalFault, PeerFault
+from gateway.errors import Fault, LocalFault, PeerFault, heard
 
 
 @pytest.mark.parametrize("fault", Fault)
@@ -48,3 +48,12 @@ def test_an_error_carries_its_fault_and_its_words() -> None:
     for kind in (PeerFault, LocalFault):
         error = kind(Fault.RATE_LIMITED, "slow down", param="x", retry_after_s=3)
         assert (error.fault, str(error), error.param, error.retry_after_s) == (Fault.RATE_LIMITED, "slow down", "x", 3)
+
+
+def test_what_one_process_tells_another_is_heard_as_it_was() -> None:
+    for fault in Fault:
+        again = heard(PeerFault(fault, "why", param="x", retry_after_s=3).told())
+        expected = fault if fault.value.http else Fault.SERVICE_UNAVAILABLE
+        assert (again.fault, again.message, again.param, again.retry_after_s) == (expected, "why", "x", 3)
+    for nonsense in (None, [], {"fault": []}, {"fault": "nothing of ours"}):
+        assert heard(nonsense).fault is Fault.SERVICE_UNAVAILABLE
