@@ -21,7 +21,6 @@ from gateway import certificates
 from gateway.config import Config
 from gateway.configfile import ConfigError, load
 from gateway.section import KeyPath, dotted
-from gateway.trunks import Trunk
 
 
 class Effect(Enum):
@@ -51,6 +50,7 @@ KEYS: Final[dict[str, Effect]] = {
     "stream.ca_file": _RESTART,
     "sessions": _RESTART,
     "sessions.on_last_leg": _NOW,
+    "sessions.max_legs": _NOW,
     "speech": _RESTART,
     "trunks": _NOW,
     "routes": _NOW,
@@ -61,12 +61,10 @@ KEYS: Final[dict[str, Effect]] = {
     "drain": _NOW,
     "overload": _NOW,
 }
-#: Of a trunk, what is an account of the SIP stack's.
-ACCOUNT: Final = ("outbound", "registration", "session_timer")
 
 
 class Change(NamedTuple):
-    """A key that has another value than what runs. path: of a trunk with its name, `trunks[office].outbound`."""
+    """A key that has another value than what runs."""
 
     path: str
     effect: Effect
@@ -99,12 +97,8 @@ def merge(running: Config, fresh: Config) -> tuple[Config, list[Change]]:
     """What is in force of a fresh configuration, and every key in which it differs from the running one."""
     changes = list(_differences(running, fresh, ()))
     waiting = {change.path for change in changes if change.effect is _RESTART}
-    trunks = tuple(_trunk(trunk, running.trunks) for trunk in fresh.trunks)
-    changes += [change for trunk in fresh.trunks for change in _accounts(trunk, running.trunks)]
-    gone = [trunk for trunk in running.trunks if trunk.registration and not _same(trunk, fresh.trunks)]
-    changes += [Change(f"trunks[{trunk.name}].registration", _RESTART) for trunk in gone]
     merged: Config = _merged(running, fresh, (), waiting)
-    return merged.model_copy(update={"trunks": trunks}), changes
+    return merged, changes
 
 
 def effect(path: KeyPath) -> Effect:
@@ -146,21 +140,3 @@ def _merged(running: Any, fresh: Any, path: KeyPath, waiting: set[str]) -> Any:
         else:
             values[name] = before if dotted(inner) in waiting else after
     return fresh.model_copy(update=values)
-
-
-def _trunk(trunk: Trunk, running: tuple[Trunk, ...]) -> Trunk:
-    """A trunk with the account that the stack has for it; of one that is new, the way in alone."""
-    before = _same(trunk, running)
-    account = {name: getattr(before, name) if before else Trunk.model_fields[name].default for name in ACCOUNT}
-    return trunk.model_copy(update=account)
-
-
-def _accounts(trunk: Trunk, running: tuple[Trunk, ...]) -> Iterator[Change]:
-    before = _same(trunk, running)
-    for name in ACCOUNT:
-        if getattr(trunk, name) != (getattr(before, name) if before else Trunk.model_fields[name].default):
-            yield Change(f"trunks[{trunk.name}].{name}", _RESTART)
-
-
-def _same(trunk: Trunk, running: tuple[Trunk, ...]) -> Trunk | None:
-    return next((other for other in running if other.name == trunk.name), None)

@@ -113,6 +113,7 @@ class Controller:
         self._intake.reconfigure(config)
         self._registry.reconfigure(config)
         self._load.reconfigure(config.overload)
+        self.agent_feed.reconfigure(config.trunks)
         self._finished.path = config.logging.call_records
 
     def sip_lost(self) -> None:

@@ -165,9 +165,16 @@ class AgentFeed:
     def __init__(self, metrics: Metrics, trunks: Sequence[Trunk] = ()) -> None:
         self._metrics = metrics
         self._expires_unix = 0.0
-        self.registrations = {
-            trunk.name: RegistrationChanged(trunk.name, "off") for trunk in trunks if trunk.registration is not None
-        }
+        self.registrations: dict[str, RegistrationChanged] = {}
+        self.reconfigure(trunks)
+
+    def reconfigure(self, trunks: Sequence[Trunk]) -> None:
+        """Other trunks; of those that stay, what is known."""
+        before = self.registrations
+        names = [trunk.name for trunk in trunks if trunk.registration is not None]
+        self.registrations = {name: before.get(name, RegistrationChanged(name, "off")) for name in names}
+        for name in before.keys() - self.registrations.keys():
+            self._metrics.trunk_registered.remove(name)
         self._show()
 
     def ready(self, event: AgentReady) -> None:
@@ -175,8 +182,9 @@ class AgentFeed:
         self._metrics.sip_max_calls.set(event.max_calls)
 
     def registration(self, event: RegistrationChanged) -> None:
-        self.registrations[event.trunk] = event
-        self._show()
+        if event.trunk in self.registrations:  # else it is gone, and this was under way
+            self.registrations[event.trunk] = event
+            self._show()
 
     def absorb(self, event: AgentCounters) -> None:
         self._metrics.sip_dialogs.set(event.dialogs)

@@ -1,4 +1,4 @@
-"""The SIP stack: the only import of pjsua2, driven by one thread.
+"""The SIP stack: pjsua2, driven by one thread.
 
 pjsua2 signals and does not carry media: its media transport is the loop transport, which opens no
 socket, and every SDP that leaves is the listener's. It runs without threads of its own. Its callbacks
@@ -16,7 +16,8 @@ from typing import Any, Final
 import pjsua2 as pj
 from msgspec.structs import replace
 
-from gateway.sip import headers, objects, stack
+from gateway.sip import callbacks, objects, stack
+from gateway.sip.callbacks import guarded
 from gateway.sip.descriptors import event_polls, silence
 from gateway.sip.dialogs import Dialog, State
 from gateway.sip.stack import (
@@ -26,11 +27,9 @@ from gateway.sip.stack import (
     Phase,
     Placement,
     Progress,
-    Request,
     StackError,
     StackOptions,
     TlsOptions,
-    Wire,
 )
 
 #: pjsip's PJSIP_MAX_TIMED_OUT_ENTRIES, and how often it is asked again at once when that many had expired.
@@ -56,19 +55,6 @@ PHASES: Final = {
 }
 
 
-def guarded(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """A callback whose defect is told: an exception must not unwind through the C stack."""
-
-    @wraps(method)
-    def call(self: Any, prm: Any) -> None:
-        try:
-            method(self, prm)
-        except Exception as error:
-            self.listener.faulted(method.__name__, error)
-
-    return call
-
-
 def checked(method: Callable[..., Any]) -> Callable[..., Any]:
     """A command whose pj.Error becomes the border's."""
 
@@ -80,54 +66,6 @@ def checked(method: Callable[..., Any]) -> Callable[..., Any]:
             raise StackError(error.reason) from error
 
     return call
-
-
-class LogWriter(pj.LogWriter):  # type: ignore[misc]
-    def __init__(self, listener: Listener) -> None:
-        super().__init__()
-        self.listener = listener
-
-    @guarded
-    def write(self, entry: Any) -> None:
-        self.listener.logged(entry.level, headers.one_line(entry.msg, 400))
-
-
-if hasattr(pj, "RequestGate"):
-
-    class Gate(pj.RequestGate):  # type: ignore[misc]
-        """The door of the build of tools/build-pjsua2: requests before pjsua sees them."""
-
-        def __init__(self, listener: Listener) -> None:
-            super().__init__()
-            self.listener = listener
-            self.chosen = ""
-
-        @guarded
-        def onRequest(self, prm: Any) -> None:
-            verdict = self.listener.asked(
-                Request(prm.method, prm.source, prm.port, prm.transport, prm.toTag, prm.inDialog, prm.wholeMsg)
-            )
-            self.chosen = verdict.account
-            if verdict.code:
-                prm.code, prm.reason = verdict.code, verdict.reason
-                objects.add_headers(prm.headers, verdict.headers)
-                for challenge in verdict.challenges:
-                    objects.add_headers(prm.headers, {"WWW-Authenticate": challenge})
-
-
-if hasattr(pj, "MessageTap"):
-
-    class Tap(pj.MessageTap):  # type: ignore[misc]
-        """The wire of the same build."""
-
-        def __init__(self, listener: Listener) -> None:
-            super().__init__()
-            self.listener = listener
-
-        @guarded
-        def onMessage(self, prm: Any) -> None:
-            local, remote = (prm.localHost, prm.localPort), (prm.remoteHost, prm.remotePort)
-            self.listener.wired(Wire(prm.sent, prm.transport, local, remote, prm.callId, prm.wholeMsg))
 
 
 class Endpoint(pj.Endpoint):  # type: ignore[misc]
@@ -146,11 +84,11 @@ class Endpoint(pj.Endpoint):  # type: ignore[misc]
 class Account(pj.Account):  # type: ignore[misc]
     """As whom we are; every INVITE outside a dialog comes to one of them."""
 
-    def __init__(self, agent: Agent, name: str) -> None:
+    def __init__(self, agent: Agent, ours: stack.Account) -> None:
         super().__init__()
         self.agent = agent
         self.listener = agent.listener
-        self.name = name
+        self.ours = ours
 
     @guarded
     def onIncomingCall(self, prm: Any) -> None:
@@ -163,7 +101,7 @@ class Account(pj.Account):  # type: ignore[misc]
     def onRegState(self, prm: Any) -> None:
         # An error of the stack's own (no route, no such host) has no response; to the peer it is unavailable.
         code = prm.code if prm.status == 0 and prm.code > 0 else pj.PJSIP_SC_SERVICE_UNAVAILABLE
-        self.listener.registered(self.name, code, prm.reason, prm.expiration)
+        self.listener.registered(self.ours.name, code, prm.reason, prm.expiration)
 
 
 class Call(pj.Call):  # type: ignore[misc]
@@ -259,11 +197,12 @@ class Agent:
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self._accounts: dict[str, Account] = {}
+        self._dismissed: list[Account] = []
         self._endpoint = Endpoint(self)
         self._live: set[Call] = set()
         self._descriptors: set[int] = set()
-        self._gate = Gate(listener) if hasattr(pj, "RequestGate") else None
-        self._tap = Tap(listener) if hasattr(pj, "MessageTap") else None
+        self._gate = callbacks.gate(listener)
+        self._tap = callbacks.tap(listener)
         self._secured: list[tuple[int, Bind]] = []
         self.keeps_addresses = False  # with several UDP addresses the stack would show the first one of them
 
@@ -273,7 +212,7 @@ class Agent:
         with silence():  # it greets on standard output before it can be told not to
             self._endpoint.libCreate()
         built = pj.EpConfig().uaConfig.maxCalls
-        writer = LogWriter(self.listener).__disown__()
+        writer = callbacks.LogWriter(self.listener).__disown__()
         self._endpoint.libInit(objects.endpoint(options, min(built, options.max_calls), writer))
         if self._gate:
             self._gate.install()
@@ -287,8 +226,7 @@ class Agent:
         self._endpoint.audDevManager().setNoDev()
         self._descriptors = event_polls() - before
         for ours in options.accounts:
-            account = self._accounts[ours.name] = Account(self, ours.name)
-            account.create(objects.account(ours, self._contact(ours)), not ours.name)
+            self.account(ours)
         version = self._endpoint.libVersion()
         return Listening(addresses, version.full, built, self._gate is not None)
 
@@ -312,6 +250,36 @@ class Agent:
         for number, bind in self._secured:
             pj.Transports.restart(number, _transport_config(bind, tls))
 
+    @checked
+    def account(self, ours: stack.Account) -> None:
+        settings = objects.account(ours, self._contact(ours))
+        if known := self._accounts.get(ours.name):
+            known.modify(settings)
+            known.ours = ours
+            return
+        account = Account(self, ours)
+        account.create(settings, not ours.name)
+        self._accounts[ours.name] = account
+
+    @checked
+    def dismiss(self, account: str) -> None:
+        if gone := self._accounts.pop(account, None):
+            gone.modify(objects.account(replace(gone.ours, registrar="", contact_user="")))  # it has left already
+            self._dismissed.append(gone)
+
+    def _bury(self) -> None:
+        """Delete the C++ half of accounts that no call refers to any more; the stack may give their numbers again."""
+        used = {call.account for call in self._live}
+        for account in [account for account in self._dismissed if account not in used]:
+            self._dismissed.remove(account)
+            pj.Account.__swig_destroy__(account)
+
+    def _named(self, account: str) -> Account:
+        found = self._accounts.get(account)
+        if found is None:
+            raise StackError(f"there is no account {account}")
+        return found
+
     def _contact(self, ours: stack.Account) -> str:
         """Our Contact, where the registrar is to call us by another name than the one that we log in with."""
         if not ours.contact_user:
@@ -329,8 +297,10 @@ class Agent:
         """pjsip lets few timers expire at a time, and each transaction keeps its memory until its timer does."""
         for _ in range(POLLS_AT_ONCE):
             if self._endpoint.libHandleEvents(timeout_ms) < TIMERS_A_POLL:
-                return
+                break
             timeout_ms = 0
+        if self._dismissed:
+            self._bury()
 
     def account_of_invite(self) -> Account:
         """The account that the door has chosen for the INVITE that is being let in."""
@@ -338,10 +308,7 @@ class Agent:
 
     @checked
     def dial(self, dialog: Dialog, order: Placement) -> Call:
-        account = self._accounts.get(order.account)
-        if account is None:
-            raise StackError(f"there is no account {order.account}")
-        call = Call(self, account, dialog)
+        call = Call(self, self._named(order.account), dialog)
         operation = objects.operation(headers=order.headers, sip_call_id=order.sip_call_id)
         operation.txOption.localUri = f"<{order.from_uri}>" if order.from_uri else ""
         try:
@@ -354,7 +321,7 @@ class Agent:
 
     @checked
     def register(self, account: str, active: bool) -> None:
-        self._accounts[account].setRegistration(active)
+        self._named(account).setRegistration(active)
 
     @checked
     def stop(self) -> None:

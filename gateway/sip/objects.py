@@ -1,7 +1,7 @@
 """pjsua2's parameter objects, made from our own structs.
 
-Owns what every setting is and why. Refuses to know calls and events: those are `agent.py`'s, the only other module
-that meets pjsua2.
+Owns what every setting is and why. Refuses to know calls and events: those are `agent.py`'s and `callbacks.py`'s, the
+only other modules that meet pjsua2.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def account(ours: Account, contact: str = "") -> Any:
         config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", ours.username, 0, ours.password))
     config.sipConfig.contactForced = contact
     registration = config.regConfig
-    registration.registerOnAdd = False  # when, and when again, is `registration.py`'s to say
+    # When, and when again, is `registration.py`'s to say; and when to leave.
+    registration.registerOnAdd, registration.disableRegOnModify = False, True
     registration.retryIntervalSec = registration.firstRetryIntervalSec = 0
     registration.registrarUri = ours.registrar
     registration.timeoutSec = ours.expires_s

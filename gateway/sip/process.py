@@ -17,10 +17,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from random import Random
 from typing import Any, Final
-
-import msgspec
 
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
@@ -33,11 +30,11 @@ from gateway.sip.headers import Refused
 from gateway.sip.ledger import Ledger, Log
 from gateway.sip.negotiation import KEY_BYTES
 from gateway.sip.oversight import Oversight
-from gateway.sip.registration import Registrations
+from gateway.sip.roster import Roster
 from gateway.sip.screening import Door, invitation, late_request, refuse, rejection
 from gateway.sip.stack import Phase, Progress, Request, Stack, StackCall, StackError, Verdict, Wire
 from gateway.sip.within import Within
-from gateway.trunks import in_force, named
+from gateway.trunks import named
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
 POLL_S: Final = 0.05
@@ -79,9 +76,7 @@ class Process:
         self._arrived: list[tuple[StackCall, str, str]] = []
         #: The trunk of the INVITE that was let in last: the stack tells of it next, or never
         self._admitted = ""
-        self._registrations = Registrations(
-            in_force(config.trunks), self._register, self._registration, Random(), clock()
-        )
+        self._roster = Roster(config, lambda: self._stack, self._send, self._ledger, clock)
         self._oversight = Oversight(config, self._send, self._say, time.time)
         self._stopping = False
         self._trim_s = clock() + TRIM_EVERY_S
@@ -128,7 +123,7 @@ class Process:
         """BYE to everybody, and a moment for the answers."""
         for call in list(self._calls.values()):
             self._execute(call, events.Hangup(call.dialog.id, "gateway stopping"))
-        self._registrations.leave()
+        self._roster.leave()
         end = self._clock() + FAREWELL_S
         while self._calls and self._clock() < end:
             self._stack.poll(10)
@@ -142,7 +137,7 @@ class Process:
         for report in self._door.admission.reports(now):
             event = "sip_scanner" if report.scanner else "sip_source_refused"
             self._say("warning", event, source=report.source, reason=report.reason, requests=report.requests)
-        self._registrations.tick(now)
+        self._roster.each_second()
         if now >= self._trim_s:
             self._trim_s = now + TRIM_EVERY_S
             give_back_memory()
@@ -202,20 +197,7 @@ class Process:
         self._within.transferred(call, code, reason, final)
 
     def registered(self, account: str, code: int, reason: str, expires_s: int) -> None:
-        self._registrations.answered(account, code, headers.one_line(reason, 100), expires_s, self._clock())
-
-    def _registration(self, news: events.RegistrationChanged) -> None:
-        self._say("warning" if news.state == "failed" else "info", "registration", **msgspec.structs.asdict(news))
-        self._send(news)
-
-    def _register(self, account: str, active: bool) -> bool:
-        try:
-            self._stack.register(account, active)
-        except StackError as error:
-            self._count("stack_errors")
-            self._say("warning", "sip_not_registered", trunk=account, error=str(error))
-            return False
-        return True
+        self._roster.answered(account, code, reason, expires_s)
 
     def wired(self, wire: Wire) -> None:
         self._oversight.wired(wire)
@@ -278,6 +260,7 @@ class Process:
         self._config = config
         self._door.max_bytes = config.sip.max_message_kb * 1024
         self._door.admission.reconfigure(config.trunks, config.sip)
+        self._roster.reconfigure(config)
 
     def _may_refer(self, trunk: str) -> bool:
         found = named(self._config.trunks, trunk)

@@ -13,7 +13,7 @@ Owns when to REGISTER and what is told of it. Refuses to know the stack, passwor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -40,13 +40,13 @@ class Schedule:
     """When one trunk registers. due_at: when to REGISTER next, or when to give the running trial up."""
 
     def __init__(self, terms: Registration, random: Random, now: float) -> None:
+        self.terms = terms  #: may be replaced by others, from the next wait on
         self.state = State.OFF
         self.code = 0
         self.reason = ""
         self.expires_s = 0
         self.failures = 0
         self.due_at = now
-        self._terms = terms
         self._random = random
         self._asked = False
 
@@ -77,7 +77,7 @@ class Schedule:
         self.failures += 1
 
     def _wait(self, code: int) -> float:
-        terms = self._terms
+        terms = self.terms
         longest = float(terms.retry_max_s)
         if code not in REFUSED_FOR_GOOD:
             longest = min(longest, terms.retry_first_s * 2.0 ** min(self.failures, 20))
@@ -97,6 +97,7 @@ class Registrations:
     ) -> None:
         self._register = register
         self._tell = tell
+        self._random = random
         self._schedules = {
             trunk.name: Schedule(trunk.registration, random, now) for trunk in trunks if trunk.registration is not None
         }
@@ -116,12 +117,30 @@ class Registrations:
             schedule.answered(code, reason, expires_s, now)
             self._say(name)
 
+    def reconfigure(self, trunks: Sequence[Trunk], moved: Collection[str], when: float) -> None:
+        """Other trunks. moved: those that are somebody else now, or elsewhere.
+
+        They leave, as those that are gone do, and register again from `when` on. Call it while the stack still has the
+        accounts as they were.
+        """
+        terms = {trunk.name: trunk.registration for trunk in trunks if trunk.registration is not None}
+        for name in [name for name in self._schedules if name not in terms or name in moved]:
+            self._leave(name)
+        for name, wanted in terms.items():
+            if (schedule := self._schedules.get(name)) is not None:
+                schedule.terms = wanted
+            else:
+                self._schedules[name] = Schedule(wanted, self._random, when)
+                self._say(name)
+
     def leave(self) -> None:
         """We stop: say so where we are registered. Nobody waits for the answer."""
-        for name, schedule in self._schedules.items():
-            if schedule.state is State.REGISTERED:
-                self._register(name, False)
-        self._schedules.clear()
+        for name in list(self._schedules):
+            self._leave(name)
+
+    def _leave(self, name: str) -> None:
+        if self._schedules.pop(name).state is State.REGISTERED:
+            self._register(name, False)
 
     def _say(self, name: str) -> None:
         now = self._schedules[name]

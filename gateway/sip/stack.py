@@ -202,6 +202,15 @@ class Stack(Protocol):
     def dial(self, dialog: Dialog, order: Placement) -> StackCall:
         """Send an INVITE; the stack asks for its SDP. Raises StackError."""
 
+    def account(self, ours: Account) -> None:
+        """A new account, or another form of the one of that name. Calls that run keep the terms that they began on.
+
+        A registration that the other form has no use for is forgotten without a word. Raises StackError.
+        """
+
+    def dismiss(self, account: str) -> None:
+        """No new call is made or taken as that account; it goes with its last one."""
+
     def register(self, account: str, active: bool) -> None:
         """REGISTER, or its opposite; `Listener.registered` tells what came of it. Raises StackError."""
 

@@ -59,32 +59,23 @@ def _trunks(*trunks: dict[str, Any]) -> Config:
     return Config.model_validate({"trunks": trunks})
 
 
-def test_the_account_of_a_trunk_waits_and_its_way_in_does_not() -> None:
-    outbound = {"host": "10.0.0.5"}
-    running = _trunks({"name": "office", "allow": ["10.0.0.0/24"], "outbound": outbound})
-    other = {"host": "10.0.0.6"}
+def test_a_trunk_changes_whole_with_its_account() -> None:
+    running = _trunks(
+        {"name": "office", "allow": ["10.0.0.0/24"], "outbound": {"host": "10.0.0.5"}},
+        {"name": "gone", "outbound": {"host": "10.0.0.7"}, "registration": {}},
+    )
     fresh = _trunks(
-        {"name": "office", "allow": ["10.0.1.0/24"], "outbound": other},
-        {"name": "new", "allow": ["10.0.2.0/24"], "outbound": outbound},
+        {
+            "name": "office",
+            "allow": ["10.0.1.0/24"],
+            "outbound": {"host": "10.0.0.6"},
+            "session_timer": {"mode": "off"},
+        },
+        {"name": "new", "outbound": {"host": "10.0.0.5"}, "registration": {}},
     )
     merged, changes = merge(running, fresh)
-    assert [(change.path, change.effect.value) for change in changes] == [
-        ("trunks", "now"),
-        ("trunks[office].outbound", "restart"),
-        ("trunks[new].outbound", "restart"),
-    ]
-    office, new = merged.trunks
-    assert (office.allow, office.outbound) == (("10.0.1.0/24",), running.trunks[0].outbound)
-    assert (new.allow, new.outbound) == (("10.0.2.0/24",), None)
-
-
-def test_a_trunk_that_is_gone_stays_registered_until_the_restart() -> None:
-    registered = {"name": "office", "outbound": {"host": "10.0.0.5"}, "registration": {}}
-    _, changes = merge(_trunks(registered), _trunks())
-    assert [(change.path, change.effect.value) for change in changes] == [
-        ("trunks", "now"),
-        ("trunks[office].registration", "restart"),
-    ]
+    assert [(change.path, change.effect.value) for change in changes] == [("trunks", "now")]
+    assert merged.trunks == fresh.trunks
 
 
 def test_nothing_new_is_no_change() -> None:

@@ -194,3 +194,21 @@ def test_registrations_are_a_gauge_from_the_start_and_gone_with_their_process() 
     feed.restarted()
     assert (shown(), feed.registrations["office"].state) == (0, "off")
     assert metrics.registry.get_sample_value("glotgate_trunk_registered", {"trunk": "in"}) is None
+
+
+def test_registrations_follow_the_trunks_of_a_reload() -> None:
+    metrics = Metrics()
+
+    def trunk(name: str) -> Trunk:
+        return Trunk.model_validate({"name": name, "outbound": {"host": "192.0.2.1"}, "registration": {}})
+
+    def shown(name: str) -> float | None:
+        return metrics.registry.get_sample_value("glotgate_trunk_registered", {"trunk": name})
+
+    feed = AgentFeed(metrics, (trunk("stays"), trunk("goes")))
+    for name in ("stays", "goes"):
+        feed.registration(RegistrationChanged(name, "registered", 200, "OK", 300))
+    feed.reconfigure((trunk("stays"), trunk("comes")))
+    feed.registration(RegistrationChanged("goes", "registered", 200, "OK", 300))  # it was under way
+    assert [shown(name) for name in ("stays", "goes", "comes")] == [1, None, 0]
+    assert set(feed.registrations) == {"stays", "comes"}
