@@ -62,8 +62,10 @@ LOOK_AHEAD: Final = 24 * MS  # beyond the typical one: the packet behind a hole 
 #: Tolerances of `decide`, in samples. Wider in speech, where a correction might be heard.
 IN_PAUSE: Final = 1 * MS
 IN_SPEECH: Final = 4 * MS
-MUCH: Final = 30 * MS  # off by more is corrected in speech at once; less waits for a pause, for so many …
-PATIENCE: Final = 40  # … decisions: 2.4 s
+MUCH: Final = 32 * MS  # off by more is corrected in speech at once; less waits for a pause, for so many …
+PATIENCE: Final = 40  # … decisions: 2.4 s, and then for …
+WORTH: Final = 12 * MS  # … a seam that corrects at least this: clocks 200 ppm apart need one a minute, and no more
+RETRY: Final = 6  # decisions until such a seam is looked for again, which costs much
 RECOVERING: Final = 200  # packets after a spike during which no correction waits
 
 _UNSET: Final = np.iinfo(np.int32).max
@@ -190,8 +192,9 @@ class Delay:
         waited: I64 = now_ns // SAMPLE_NS - self._base[rows] - cursor
         return waited
 
-    def decide(self, rows: Rows, now_ns: int, cursor: I64, quiet: Bool) -> I64:
+    def decide(self, rows: Rows, now_ns: int, cursor: I64, quiet: Bool) -> tuple[I64, I64]:
         """(k,) samples that the cursor should go forward (> 0, the delay is too long), or back (< 0); 0: leave it.
+        And (k,) samples below which a seam in speech is not worth being heard.
 
         For rows that play audio; cursor: of the frame about to be read. quiet: (k,) nobody speaks in it, so that a
         correction is not heard. For > 0 play the frame of `timescale.compress` and advance by 160 + removed, for < 0
@@ -214,13 +217,21 @@ class Delay:
         back = room + slack - need + np.where(need <= self.start, self._short[rows], 0)
         back -= (ahead + back) % grain
         off: I64 = np.where(forward > 0, forward, np.minimum(back, 0))
+        least = np.zeros(len(rows), np.int64)
         if np.count_nonzero(off):
             recovering = (self._peak[rows] > 0) & (self._count[rows] - self._peak_at[rows] < RECOVERING)
             waiting = (off != 0) & ~quiet & ~recovering & (np.abs(off) <= MUCH)
-            patience = np.where(waiting, self._patience[rows] + 1, 0)
+            # A seam in speech seldom is as long as it should be. What it leaves too long is left until it is worth one
+            # of its own; what it leaves short is made good by the next one, which may go past it: between two
+            # beginnings a cursor catches what it catches at the first.
+            small = waiting & (off > 0) & (off < WORTH)
+            off[small] = 0
+            off[waiting & (off < 0)] = -FRAME
+            least[waiting] = WORTH
+            patience = np.where(waiting & ~small, self._patience[rows] + 1, 0)
             off[waiting & (patience < PATIENCE)] = 0
-            self._patience[rows] = np.where(patience < PATIENCE, patience, 0)
-        return off
+            self._patience[rows] = np.where(patience < PATIENCE, patience, PATIENCE - RETRY)
+        return off, least
 
     def bridge(self, rows: Rows, now_ns: int, cursor: I64, hole: I64, gap: I64, free: Bool) -> I64:
         """(k,) samples to move the cursor by at a hole, where nothing that is heard depends on it.

@@ -174,7 +174,7 @@ class Playout:
         ahead = g711.MU_TO_LINEAR[self._flat.take(index + (row * DOWNLINK_BYTES)[:, None])]
         most = np.minimum(self.backlog.excess[row], timescale.LAG_MAX)
         quiet = np.abs(ahead).max(axis=1) < QUIET
-        linear, removed = timescale.compress(ahead, most, quiet)
+        linear, removed = timescale.compress(ahead, np.zeros_like(most), most, quiet)
         done = np.flatnonzero(removed)
         frames[which[done]] = g711.LINEAR_TO_MU[linear[done].view(np.uint16)]
         self.backlog.worked_off(row, removed)

@@ -57,7 +57,7 @@ def pace(t: Table, rows: Rows, frames: Bytes, now_ns: int) -> Bytes:
     """Correct the delay of rows that play whole frames: the frames to play, cursors moved by the difference."""
     cursor = t.ring.cursor[rows]
     quiet = ~t.vad.speaking(rows)
-    off = t.delay.decide(rows, now_ns, cursor, quiet)
+    off, least = t.delay.decide(rows, now_ns, cursor, quiet)
     if not np.count_nonzero(off):
         return frames
     shorter = np.flatnonzero(off > 0)
@@ -65,7 +65,7 @@ def pace(t: Table, rows: Rows, frames: Bytes, now_ns: int) -> Bytes:
     if len(shorter):
         r, c = rows[shorter], cursor[shorter]
         ahead = g711.MU_TO_LINEAR[t.ring.samples(r, c, timescale.AHEAD)]
-        linear, removed = timescale.compress(ahead, off[shorter], quiet[shorter])
+        linear, removed = timescale.compress(ahead, least[shorter], off[shorter], quiet[shorter])
         done = np.flatnonzero(removed)
         frames[shorter[done]] = g711.LINEAR_TO_MU[linear[done].view(np.uint16)]
         t.ring.cursor[r] = c + removed
@@ -74,7 +74,7 @@ def pace(t: Table, rows: Rows, frames: Bytes, now_ns: int) -> Bytes:
     if len(longer):
         r, c = rows[longer], cursor[longer]
         around = g711.MU_TO_LINEAR[t.ring.samples(r, c - FRAME, 2 * FRAME)]
-        linear, repeated = timescale.expand(around, -off[longer], quiet[longer])
+        linear, repeated = timescale.expand(around, least[longer], -off[longer], quiet[longer])
         done = np.flatnonzero(repeated)
         frames[longer[done]] = g711.LINEAR_TO_MU[linear[done].view(np.uint16)]
         t.ring.cursor[r] = c - repeated
@@ -82,9 +82,7 @@ def pace(t: Table, rows: Rows, frames: Bytes, now_ns: int) -> Bytes:
     return frames
 
 
-def _bridge(
-    t: Table, row: Rows, frames: Bytes, missing: Mask, which: Rows, now_ns: int
-) -> npt.NDArray[np.int64]:
+def _bridge(t: Table, row: Rows, frames: Bytes, missing: Mask, which: Rows, now_ns: int) -> npt.NDArray[np.int64]:
     """Skip what was lost, at once; returns by how much cursors go back (≤ 0) after this frame, to wait.
 
     `frames` and `missing` are those of all rows, `which` of them are these; they are read anew after a skip.

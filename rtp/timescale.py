@@ -30,54 +30,57 @@ _WINDOWS: Final = _LAGS[:, None] + np.arange(SEAM)  # (lags, 80)
 _FADE: Final = 0.5 - 0.5 * np.cos(np.pi * (np.arange(SEAM) + 0.5) / SEAM)
 _EACH: Final = np.arange(FRAME)
 _FLOOR: Final = 100.0  # energy per sample that keeps silence from being divided by
-_ENOUGH: Final = 0.6  # correlation that a seam in speech needs
+_ENOUGH: Final = 0.6  # correlation that a seam in speech needs …
+_WELL: Final = 0.85  # … and one that need not be made just now
 _ONSET: Final = 4.0  # times the energy of a quiet frame: a word begins
 _NEARLY: Final = 0.05  # below the best correlation, and still as good
 
 
-def compress(ahead: I16, most: I64, quiet: Bool) -> tuple[I16, I64]:
+def compress(ahead: I16, least: I64, most: I64, quiet: Bool) -> tuple[I16, I64]:
     """Play a frame and leave something out: ((k, 160) int16, (k,) samples left out).
 
-    ahead: (k, 320) linear from the cursor on, all of it valid. most: (k,) how many samples may go. quiet: (k,) nobody
-    speaks, any seam will do and exactly `most` go (up to 160), unless somebody begins to speak in what would go. 0 left
-    out: nothing in this frame looks enough alike, or `most` is below 20; the frame is as it was. Advance the cursor by
-    160 + what was left out.
+    ahead: (k, 320) linear from the cursor on, all of it valid. least, most: (k,) how many samples may go. quiet: (k,)
+    nobody speaks, any seam will do and exactly `most` go (up to 160), unless somebody begins to speak in what would go.
+    0 left out: nothing in this frame looks enough alike, or `most` is below 20; the frame is as it was. Advance the
+    cursor by 160 + what was left out.
     """
     x = ahead.astype(np.float64)
     energy = x * x
     calm = energy[:, FRAME:].sum(axis=1) <= _ONSET * (energy[:, :FRAME].sum(axis=1) + _FLOOR * FRAME)
-    lag = _lag(x[:, :SEAM], x.take(_WINDOWS, axis=1), most, quiet & calm)
+    lag = _lag(x[:, :SEAM], x.take(_WINDOWS, axis=1), least, most, quiet & calm)
     row = np.arange(len(x))[:, None]
     frame = x[row, _EACH + lag[:, None]]
     frame[:, :SEAM] = x[:, :SEAM] * (1 - _FADE) + frame[:, :SEAM] * _FADE
     return np.where(lag[:, None] > 0, np.rint(frame), ahead[:, :FRAME]).astype(np.int16), lag
 
 
-def expand(around: I16, most: I64, quiet: Bool) -> tuple[I16, I64]:
+def expand(around: I16, least: I64, most: I64, quiet: Bool) -> tuple[I16, I64]:
     """Play a frame that says something twice: ((k, 160) int16, (k,) samples said twice).
 
     around: (k, 320) linear, the 160 samples played before the cursor and the 160 from it on. The rest as in
     `compress`. Advance the cursor by 160 − what was said twice.
     """
     x = around.astype(np.float64)
-    lag = _lag(x[:, FRAME : FRAME + SEAM], x.take(FRAME - _LAGS[:, None] + np.arange(SEAM), axis=1), most, quiet)
+    before = x.take(FRAME - _LAGS[:, None] + np.arange(SEAM), axis=1)
+    lag = _lag(x[:, FRAME : FRAME + SEAM], before, least, most, quiet)
     row = np.arange(len(x))[:, None]
     frame = x[row, FRAME + _EACH - lag[:, None]]
     frame[:, :SEAM] = x[:, FRAME : FRAME + SEAM] * (1 - _FADE) + frame[:, :SEAM] * _FADE
     return np.where(lag[:, None] > 0, np.rint(frame), around[:, FRAME:]).astype(np.int16), lag
 
 
-def _lag(here: F64, there: F64, most: I64, quiet: Bool) -> I64:
+def _lag(here: F64, there: F64, least: I64, most: I64, quiet: Bool) -> I64:
     """(k, 80) and (k, lags, 80) → (k,) the lag to use, 0 for none."""
     products = (there * here[:, None]).sum(axis=2)
     energies = (there * there).sum(axis=2) * (here * here).sum(axis=1)[:, None]
     alike = products / np.sqrt(energies + (_FLOOR * SEAM) ** 2)
-    alike[most[:, None] < _LAGS] = -1.0
+    alike[(least[:, None] > _LAGS) | (most[:, None] < _LAGS)] = -1.0
     best = alike.max(axis=1)
-    good = alike >= np.maximum(best * (1 - _NEARLY), _ENOUGH)[:, None]
+    enough = np.where(least > 0, _WELL, _ENOUGH)
+    good = alike >= np.maximum(best * (1 - _NEARLY), enough)[:, None]
     good[:, :-1] &= alike[:, :-1] >= alike[:, 1:]  # at a peak, not on its slope …
     good[:, 1:] &= alike[:, 1:] >= alike[:, :-1]
     good |= alike == best[:, None]  # … unless the best of all stands at the end of what is allowed
     longest = len(_LAGS) - 1 - np.argmax(good[:, ::-1], axis=1)
-    lag: I64 = np.where((best >= _ENOUGH) & (most >= LAG_MIN), _LAGS[longest], 0)
+    lag: I64 = np.where((best >= enough) & (most >= LAG_MIN), _LAGS[longest], 0)
     return np.where(quiet, np.clip(most, 0, LAG_MAX), lag)

@@ -14,7 +14,7 @@ from tests.support import impairments, pesqs
 from tests.support.impairments import Schedule, gamma_jitter, schedule, sending_times, spike, stall
 from tests.support.listening import Heard, listen
 from tests.support.playing import companded
-from tests.support.speech import VOICES, speech, with_noise
+from tests.support.speech import VOICES, speech, with_noise, without_pauses
 
 SECOND = 50  # packets
 #: Frames that are made up behind the last packet of a schedule, while the engine still listens.
@@ -97,6 +97,21 @@ def test_drift_is_followed_where_nobody_hears_it() -> None:
         assert settled.min() >= 15
         assert call.corrections <= 5  # those in pauses included
         assert call.stats["frames_concealed"] <= TAIL + 13  # the fast sender is through a quarter second earlier
+        assert call.stats["packets_late"] == 0
+
+
+def test_drift_is_hardly_heard_where_nobody_takes_breath() -> None:
+    """Six minutes of each voice. 200 ppm are 12 ms a minute: one correction a minute, if each is worth it."""
+    minutes = 6
+    packets = minutes * 60 * SECOND
+    rates = (200.0, -200.0)
+    networks = [schedule(packets, sent_ns=sending_times(packets, 20, ppm)) for _ in VOICES for ppm in rates]
+    said = [with_noise(without_pauses(speech(voice)), -65, 1) for voice in VOICES for _ in rates]
+    for call in listen(networks, said, every_s=1.0):
+        assert call.corrections <= minutes
+        settled = call.present_ms[call.after(60)][:-2]
+        assert settled.max() <= 78  # 66, and up to 12 that no seam was worth yet
+        assert settled.min() >= 15
         assert call.stats["packets_late"] == 0
 
 

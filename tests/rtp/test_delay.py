@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtp.delay import FRAME, LATE_SHARE, LOOK_AHEAD, MS, MUCH, PATIENCE, SETTLED, WINDOW, Delay
+from rtp.delay import FRAME, LATE_SHARE, LOOK_AHEAD, MS, MUCH, PATIENCE, SETTLED, WINDOW, WORTH, Delay
 from tests.support.buffering import Played, always, play, with_pauses
 from tests.support.impairments import (
     gamma_jitter,
@@ -109,7 +111,7 @@ class TestDecide:
         _observe(delay, [0.0] * 100)
         now = 10**12 + 99 * 20_000_000
         right = np.array([99 * FRAME - 20 * MS])
-        assert delay.decide(ROW, now, right, np.array([True]))[0] == 0
+        assert delay.decide(ROW, now, right, np.array([True]))[0][0] == 0
 
     @pytest.mark.parametrize("quiet", [True, False])
     def test_goes_to_a_packets_beginning(self, quiet: bool) -> None:
@@ -118,7 +120,7 @@ class TestDecide:
         now = 10**12 + 99 * 20_000_000 + 7_000_000
         for off in (-700, -300, -161, 333, 480, 900):
             cursor = np.array([99 * FRAME - 40 * MS - off])
-            move = delay.decide(ROW, now, cursor, np.array([quiet]))
+            move, _ = delay.decide(ROW, now, cursor, np.array([quiet]))
             assert move[0] == 0 or (cursor[0] + move[0]) % FRAME == 0
             if quiet or abs(off) > MUCH + FRAME:
                 assert move[0] * off > 0
@@ -129,8 +131,29 @@ class TestDecide:
             _observe(delay, [0.0] * 100, row=row)
         now = 10**12 + 99 * 20_000_000 + 5_000_000
         cursor = np.array([99 * FRAME - 60 * MS] * 2)
-        asked = [delay.decide(np.array([0, 1]), now, cursor, np.array([True, False])).tolist() for _ in range(PATIENCE)]
+        asked = [
+            delay.decide(np.array([0, 1]), now, cursor, np.array([True, False]))[0].tolist() for _ in range(PATIENCE)
+        ]
         assert asked == [[FRAME, 0]] * (PATIENCE - 1) + [[FRAME, FRAME]]
+
+    @pytest.mark.parametrize("left_ms", [1, 4, 11])
+    def test_what_a_seam_left_too_long_is_no_seam_worth(self, left_ms: int) -> None:
+        delay = Delay(1)
+        _observe(delay, [0.0] * 100)
+        now = 10**12 + 99 * 20_000_000 + 5_000_000
+        cursor = np.array([99 * FRAME - 40 * MS - left_ms * MS])
+        assert delay.decide(ROW, now, cursor, np.array([True]))[0][0] == left_ms * MS
+        for _ in range(3 * PATIENCE):
+            assert delay.decide(ROW, now, cursor, np.array([False]))[0][0] == 0
+
+    def test_what_a_seam_left_short_is_made_good_by_a_long_one(self) -> None:
+        delay = Delay(1)
+        _observe(delay, [0.0] * 100)
+        now = 10**12 + 99 * 20_000_000
+        cursor = np.array([99 * FRAME - 20 * MS + 4 * MS + 1])
+        asked = [delay.decide(ROW, now, cursor, np.array([False])) for _ in range(PATIENCE)]
+        assert [int(off[0]) for off, _ in asked] == [0] * (PATIENCE - 1) + [-FRAME]
+        assert asked[-1][1][0] == WORTH
 
     def test_packets_of_10_ms_need_10_ms_more(self) -> None:
         delay = Delay(1)
@@ -139,8 +162,8 @@ class TestDecide:
             delay.observe(ROW, at, np.array([number * 80]), np.array([80]))
         now = 10**12 + 199 * 10_000_000
         # Read at 20 ms, the frame's second packet would have had but 10 ms.
-        assert delay.decide(ROW, now, np.array([199 * 80 - 20 * MS]), np.array([True]))[0] == -80
-        assert delay.decide(ROW, now, np.array([199 * 80 - 30 * MS]), np.array([True]))[0] == 0
+        assert delay.decide(ROW, now, np.array([199 * 80 - 20 * MS]), np.array([True]))[0][0] == -80
+        assert delay.decide(ROW, now, np.array([199 * 80 - 30 * MS]), np.array([True]))[0][0] == 0
 
 
 class TestBridge:
@@ -232,13 +255,15 @@ class TestNetworks:
         assert played.present_ms[played.at(20.25)] >= 100
         assert played.late * len(played.time_s) <= 8
 
+    @pytest.mark.parametrize("speaking", [always, with_pauses])
     @pytest.mark.parametrize("ppm", [200.0, -200.0])
-    def test_an_hour_of_drift(self, ppm: float) -> None:
+    def test_an_hour_of_drift(self, ppm: float, speaking: Callable[[int], bool]) -> None:
         packets = 3600 * SECOND
-        played = play(schedule(packets, sent_ns=sending_times(packets, 20, ppm)), with_pauses)
+        played = play(schedule(packets, sent_ns=sending_times(packets, 20, ppm)), speaking)
         assert np.abs(played.ppm[played.at(120) :] - ppm).max() <= 10
         settled = played.present_ms[played.at(60) :]
-        assert settled.max() <= 62
+        # Without a pause: up to 12 ms that no seam was worth yet.
+        assert settled.max() <= (62 if speaking is with_pauses else 62 + WORTH / MS)
         assert settled.min() >= 15
         assert played.audible + played.inaudible <= 60
         assert played.late == 0
@@ -304,4 +329,7 @@ def test_a_row_is_the_same_alone_and_among_others(seed: int, sigma_ms: float) ->
         alone.observe(mine, at[3:4], position[3:4], length[3:4])
         assert together.target[3] == alone.target[3]
     now, cursor, quiet = 10**12 + packets * 20_000_000, position - 700, rng.random(others) < 0.5
-    assert together.decide(rows, now, cursor, quiet)[3] == alone.decide(mine, now, cursor[3:4], quiet[3:4])[0]
+    for ours, its in zip(
+        together.decide(rows, now, cursor, quiet), alone.decide(mine, now, cursor[3:4], quiet[3:4]), strict=True
+    ):
+        assert ours[3] == its[0]

@@ -1,7 +1,7 @@
 """One leg's jitter buffer without audio: packets arrive by a schedule, a cursor is read every 20 ms.
 
 Owns the plainest possible ring (a set of blocks) and does with `rtp.delay` what its docstring asks of a tick.
-Time compression always succeeds here, and takes up to 15 ms, in pauses 20 ms.
+Time compression takes whole pitch periods of a voice whose pitch wanders, as many as fit in 20 ms; in pauses anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from rtp.delay import FRAME, Delay
 from tests.support.impairments import Schedule
 
 TICK_NS = 20_000_000
-SEAM_MOST = 120
 BLOCK = 80
 START_NS = 10**12
 ROW = np.array([0])
@@ -51,6 +50,13 @@ def always(_frame: int) -> bool:
 def with_pauses(frame: int) -> bool:
     """Two seconds of speech, one of silence."""
     return frame % 150 < 100
+
+
+def seam_in_speech(frame: int, least: int, most: int) -> int:
+    """Whole periods of 2.5 to 13 ms that fit, 0 when fewer than `least` samples do."""
+    period = 20 + frame * 7919 % 85
+    seam = most // period * period
+    return seam if seam >= least else 0
 
 
 def play(network: Schedule, speaking: Callable[[int], bool], packet: int = FRAME, delay: Delay | None = None) -> Played:
@@ -111,12 +117,13 @@ def play(network: Schedule, speaking: Callable[[int], bool], packet: int = FRAME
                 faded = 0
                 if tick % 3 == 0:
                     quiet = not speaking(cursor // FRAME)
-                    off = int(delay.decide(ROW, now, np.array([cursor]), np.array([quiet]))[0])
-                    if quiet or abs(off) >= 20:
-                        most = FRAME if quiet else SEAM_MOST
-                        advance += max(min(off, most), -most)
-                        audible += off != 0 and not quiet
-                        inaudible += off != 0 and quiet
+                    offs, leasts = delay.decide(ROW, now, np.array([cursor]), np.array([quiet]))
+                    off, least = int(offs[0]), int(leasts[0])
+                    most = min(abs(off), FRAME)
+                    seam = most if quiet else seam_in_speech(cursor // FRAME, least, most)
+                    advance += seam if off > 0 else -seam
+                    audible += seam != 0 and not quiet
+                    inaudible += seam != 0 and quiet
             first = -(-(cursor - moved) // packet) * packet + moved
             if first < cursor + FRAME and first in arrived:
                 waits.append(now + (first - cursor) * 125_000 - arrived[first])
