@@ -201,6 +201,7 @@ class Sessions(Section):
     interpreter: Literal["pipeline", "loopback"] = "pipeline"
     on_last_leg: Literal["end", "keep"] = "end"
     reconnect_window_s: Annotated[int, Field(ge=1, le=3600)] = 300
+    max_legs: Annotated[int, Field(ge=1, le=32)] = 16
     inactive_timeout_s: Annotated[int, Field(ge=10, le=86400)] = 1800
     recording_retention_days: Annotated[int, Field(ge=0, le=36500)] = 30
     webhooks: Webhooks = Webhooks()

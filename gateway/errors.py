@@ -68,6 +68,7 @@ class Fault(Enum):
     DRAINING = Outcome(503, 503, 1012, _S, "draining", retry=True)
     OVERLOADED = Outcome(503, 503, 1013, _S, "service_unavailable", retry=True)
     CAPACITY = Outcome(503, 503, 1013, _S, "service_unavailable", retry=True)
+    SESSION_FULL = Outcome(486, 503, 0, _S, "service_unavailable")
     BAD_SDP = Outcome(488, 0, 0, _R, "invalid_request")
     NO_COMMON_CODEC = Outcome(488, 0, 0, _R, "invalid_request")
     STREAM_REFUSED = Outcome(504, 0, 0, _U, "service_unavailable")

@@ -56,12 +56,15 @@ class Mixer:
 
     def set_gains(self, row: int, own: float, sources: list[tuple[int, int, float, float]]) -> None:
         """Replace what `row` hears. sources: (row, generation, gain when idle, gain when ducked), linear."""
-        old = {int(e["source"]): float(e["gain"]) for e in self._edges[self._edges["listener"] == row]}
+        begin, end = np.searchsorted(self._edges["listener"], (row, row + 1))
+        before, after = self._edges[:begin], self._edges[end:]
+        heard = self._edges[begin:end]
+        old = dict(zip(heard["source"].tolist(), heard["gain"].tolist(), strict=True))
         fresh = np.array(
             [(row, s, generation, idle, ducked, old.get(s, 0.0)) for s, generation, idle, ducked in sources], _EDGE
         )
-        kept = self._edges[self._edges["listener"] != row]
-        self._edges = np.sort(np.concatenate([kept, fresh]), order=["listener", "source"])
+        # Everybody's edges are copied but not looked at: a session of n legs says this n times when one joins.
+        self._edges = np.concatenate([before, fresh, after])
         self._own_goal[row] = own
         self.mixing[row] = bool(sources) or own != 1.0
 

@@ -27,7 +27,7 @@ MAX_ANSWER: Final = 1024 * 1024
 _BY_CODE: Final = {
     fault.value.code: fault
     for fault in Fault
-    if fault.value.http and fault not in (Fault.CAPACITY, Fault.INTERNAL, Fault.BAD_SDP)
+    if fault.value.http and fault not in (Fault.CAPACITY, Fault.SESSION_FULL, Fault.INTERNAL, Fault.BAD_SDP)
 }
 _BY_STATUS: Final = {
     401: Fault.INVALID_API_KEY,

@@ -15,7 +15,7 @@ from gateway.calls.directory import Directory, SessionInfo
 from gateway.calls.routing import Create, Existing
 from gateway.calls.session import LiveSession, Place
 from gateway.config import Config
-from gateway.errors import Fault, GatewayError
+from gateway.errors import Fault, GatewayError, PeerFault
 from gateway.ops.metrics import Metrics
 from gateway.stream.client import Address, StreamClient, tls_context
 
@@ -81,7 +81,15 @@ class Registry:
             session.client.check(now)
 
     async def resolve(self, choice: Existing | Create) -> SessionInfo:
-        """Find the session, or create it. Raises GatewayError."""
+        """Find the session, or create it. Raises GatewayError, also when it has as many legs as it may."""
+        info = await self._find(choice)
+        live = self._live.get(info.id)
+        # What legs hear of each other is work for the real-time loop that grows with the square of their number.
+        if live is not None and not live.ending and live.members >= self._place.config.sessions.max_legs:
+            raise PeerFault(Fault.SESSION_FULL, f"the session has {live.members} calls already (sessions.max_legs)")
+        return info
+
+    async def _find(self, choice: Existing | Create) -> SessionInfo:
         if isinstance(choice, Create):
             return await self._ask(self._directory.create(choice.body))
         live = self._live.get(choice.session_id)

@@ -95,3 +95,20 @@ def test_leaving_the_mix_keeps_the_present_gain_of_who_stays() -> None:
     mixer.set_gains(1, 1.0, [(2, 3, 1.0, 1.0), (3, 4, 1.0, 1.0)])
     first = hear(mixer, [1], [tone(0)], [False], {2: tone(8000), 3: tone(0)})
     assert abs(first[0, 0] - 8000) < 300
+
+
+def test_what_others_hear_stays_when_somebody_joins_or_leaves() -> None:
+    mixer = Mixer(8)
+    frames = {row: tone(500 * row) for row in range(1, 6)}
+    listeners = [5, 1, 3, 2, 4]  # they come in any order
+    for count in (2, 3, 4, 5, 3):
+        there = listeners[:count]
+        for row in there:
+            mixer.set_gains(row, 1.0, [(s, s + 1, 1.0, 1.0) for s in there if s != row])
+        for row in listeners[count:]:
+            mixer.set_gains(row, 1.0, [])
+        rows = sorted(there)
+        heard = settle(mixer, rows, [tone(0)] * count, [False] * count, frames)
+        for row, level in zip(rows, heard[:, -1].tolist(), strict=True):
+            wanted = sum(500 * s for s in there if s != row)
+            assert abs(level - wanted) < 60 + wanted / 30

@@ -11,9 +11,18 @@ import pytest
 
 from gateway.calls.registry import Registry
 from gateway.calls.routing import Create, Existing
-from gateway.errors import Fault, GatewayError
+from gateway.errors import Fault, GatewayError, PeerFault
 from tests.support.controller_rig import ControllerRig, controller_rig
 from tests.support.stream_server import until
+
+
+class Nobody:
+    """A participant to whom nothing needs to be told."""
+
+    call_id = "call_1"
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_args: None
 
 
 def run(tmp_path: Path, story: Callable[[ControllerRig, Registry], Coroutine[Any, Any, None]]) -> None:
@@ -48,6 +57,24 @@ def test_the_first_token_is_used_once(tmp_path: Path) -> None:
         rig.server.peers[0].transport.disconnect(False)
         await until(lambda: len(rig.server.paths) == 2)
         assert [path.split(b"=")[1] for path in rig.server.paths] == [b"kst_1", b"kst_2"]
+
+    run(tmp_path, story)
+
+
+def test_a_session_takes_so_many_legs_and_no_more(tmp_path: Path) -> None:
+    """Forty in one session took all of the real-time loop's time, and everybody else's audio with it."""
+
+    async def story(rig: ControllerRig, registry: Registry) -> None:
+        live = registry.obtain(await registry.resolve(Existing("sess_1")))
+        names = [live.join(Nobody(), None) for _ in range(16)]
+        for _ready in range(2):  # also while the directory is still asked for each
+            with pytest.raises(PeerFault) as refused:
+                await registry.resolve(Existing("sess_1"))
+            assert refused.value.fault is Fault.SESSION_FULL
+            await until(lambda: live.is_ready)
+        assert (await registry.resolve(Existing("sess_2"))).id == "sess_2"
+        live.leave(names[3], "peer_bye")
+        assert (await registry.resolve(Existing("sess_1"))).id == "sess_1"
 
     run(tmp_path, story)
 
