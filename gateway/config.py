@@ -196,12 +196,13 @@ class Sessions(Section):
     public_url: WebAddress | None = None
     stream_public_url: Annotated[str, Field(pattern=r"^wss?://[^/?#]+$")] | None = None
     node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "main"
+    node_url: WebAddress | None = None
     database: Annotated[str, AfterValidator(_database)] = "sqlite:////var/lib/glotgate/sessions.db"
     data_dir: Path = Path("/var/lib/glotgate")
     interpreter: Literal["pipeline", "loopback"] = "pipeline"
     on_last_leg: Literal["end", "keep"] = "end"
-    reconnect_window_s: Annotated[int, Field(ge=1, le=3600)] = 300
     max_legs: Annotated[int, Field(ge=1, le=32)] = 16
+    reconnect_window_s: Annotated[int, Field(ge=1, le=3600)] = 300
     inactive_timeout_s: Annotated[int, Field(ge=10, le=86400)] = 1800
     recording_retention_days: Annotated[int, Field(ge=0, le=36500)] = 30
     webhooks: Webhooks = Webhooks()

@@ -13,17 +13,22 @@ import msgspec
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Fault, GatewayError, PeerFault
-from gateway.sessions import language_list, openapi, results
+from gateway.sessions import language_list, openapi, peers, results
 from gateway.sessions.access import IdempotencyKey, Reader, Writer, service_of, tell_credits
 from gateway.sessions.ids import new_id
+from gateway.sessions.orders import Order, Verb
+from gateway.sessions.peers import Neighbours
+from gateway.sessions.replies import Reply
 from gateway.sessions.results import Audio
 from gateway.sessions.schema import Dial, SessionCreate, SessionEnd, Transfer
-from gateway.sessions.service import Reply, Service
+from gateway.sessions.service import Service
+from gateway.sessions.store import Principal
 from gateway.sessions.validation import HttpFault, parse, problem, read_body
 
 _log = structlog.get_logger(__name__)
@@ -126,7 +131,9 @@ async def _on_bug(request: Request, error: Exception) -> Response:
     return await _on_fault(request, GatewayError(Fault.INTERNAL, "the request failed here"))
 
 
-def create_app(service: Service, data_dir: Path, ready: Callable[[], bool] = lambda: True) -> ASGIApp:
+def create_app(
+    service: Service, neighbours: Neighbours, data_dir: Path, ready: Callable[[], bool] = lambda: True
+) -> ASGIApp:
     """The application. data_dir: where recordings are; ready: what /readyz answers by."""
     app = FastAPI(
         title="Sessions API",
@@ -144,6 +151,7 @@ def create_app(service: Service, data_dir: Path, ready: Callable[[], bool] = lam
     app.add_exception_handler(OperationalError, _on_database)
     app.add_exception_handler(Exception, _on_bug)
     _add_session_routes(app)
+    _add_order_route(app, neighbours)
     results.add_routes(app, Audio(data_dir))
     language_list.add_routes(app)
     _add_health_routes(app, ready)
@@ -174,36 +182,58 @@ def _add_session_routes(app: FastAPI) -> None:
         request: Request, principal: Writer, session_id: str, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """End a session: its calls are hung up, transcript and recording completed."""
-        body = await read_body(request)
-        asked = parse(SessionEnd, body) if body else SessionEnd()
-        service = service_of(request)
-        route = f"POST /v1/sessions/{session_id}/end"
-        ticket = service.ticket(principal, route, idempotency_key, body)
-        return answer(await service.end(principal, session_id, asked.reason, ticket))
+        return await _order(request, principal, "end", session_id, SessionEnd, key=idempotency_key)
 
     @app.post("/v1/sessions/{session_id}/calls/{call_id}/hangup", **openapi.HANG_UP)
     async def hang_up(request: Request, principal: Writer, session_id: str, call_id: str) -> Response:
         """Hang up one call of a session; `call.left` on the stream tells when it has ended."""
-        body = await read_body(request)
-        asked = parse(SessionEnd, body) if body else SessionEnd()
-        return answer(await service_of(request).hang_up(principal, session_id, call_id, asked.reason))
+        return await _order(request, principal, "hang_up", session_id, SessionEnd, call_id)
 
     @app.post("/v1/sessions/{session_id}/calls/{call_id}/transfer", **openapi.TRANSFER)
     async def transfer(request: Request, principal: Writer, session_id: str, call_id: str) -> Response:
         """Have the other end of a call call somebody else (REFER); `call.error` on the stream tells of a failure."""
-        asked = parse(Transfer, await read_body(request))
-        return answer(await service_of(request).transfer(principal, session_id, call_id, asked.to))
+        return await _order(request, principal, "transfer", session_id, Transfer, call_id)
 
     @app.post("/v1/sessions/{session_id}/dial", **openapi.DIAL)
     async def dial(
         request: Request, principal: Writer, session_id: str, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Place a call; the answered leg joins the session. Answers once it rings."""
+        return await _order(request, principal, "dial", session_id, Dial, key=idempotency_key)
+
+
+async def _order(
+    request: Request,
+    principal: Principal,
+    verb: Verb,
+    session_id: str,
+    model: type[BaseModel],
+    call_id: str = "",
+    key: str | None = None,
+) -> Response:
+    """What only the session's holder can do. A body may be left out where no field of it is needed."""
+    body = await read_body(request)
+    asked = parse(model, body or (b"{}" if verb in ("end", "hang_up") else b""))
+    service = service_of(request)
+    ticket = service.ticket(principal, f"POST /v1/sessions/{session_id}/{verb}", key, body)
+    fields = asked.model_dump(by_alias=True, exclude_none=True)
+    order = Order(verb, session_id, principal.organization_id, fields, call_id, ticket)
+    return answer(await service.orders.carry_out(order))
+
+
+def _add_order_route(app: FastAPI, neighbours: Neighbours) -> None:
+    """The other nodes' door."""
+
+    @app.post(peers.PATH, include_in_schema=False)
+    async def passed_on(request: Request) -> Response:
+        """An order that another node got and that this one is to carry out."""
         body = await read_body(request)
-        asked = parse(Dial, body)
-        service = service_of(request)
-        ticket = service.ticket(principal, f"POST /v1/sessions/{session_id}/dial", idempotency_key, body)
-        return answer(await service.dial(principal, session_id, asked, ticket))
+        order = neighbours.read(request.headers.get(peers.HEADER, ""), body)
+        try:
+            told = peers.replied(await service_of(request).orders.carry_out(order, passed_on=True))
+        except GatewayError as error:
+            told = peers.refused(error)
+        return Response(told, media_type="application/json")
 
 
 def _add_health_routes(app: FastAPI, ready: Callable[[], bool]) -> None:

@@ -179,5 +179,6 @@ nodes = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("stream_base", Text, nullable=False),
+    Column("rest_base", Text, nullable=False, server_default=""),  # for the other nodes
     Column("beat_at", Double, nullable=False),
 )

@@ -1,7 +1,7 @@
 """Several service processes on one database: who is alive, whose sessions are whose.
 
-Owns the heartbeat, the take-over of a dead node's sessions, and what one node asks of another: that it end
-a session. A node that was taken for dead and comes back finds its sessions elsewhere and lets them go.
+Owns the heartbeat, the take-over of a dead node's sessions, and what one node asks of another through the database:
+that it end a session. A node that was taken for dead and comes back finds its sessions elsewhere and lets them go.
 Nodes need clocks that agree within seconds, names that differ, and a data_dir that they share if recordings
 are to survive one of them.
 """
@@ -26,6 +26,14 @@ BEAT_S: Final = 2.0
 DEAD_S: Final = 15.0
 
 
+class Node(NamedTuple):
+    """A node as the others see it: the fronts of its stream URLs, and of its REST URLs for them."""
+
+    name: str
+    stream_base: str
+    rest_base: str
+
+
 class Seen(NamedTuple):
     """What a heartbeat finds."""
 
@@ -35,14 +43,19 @@ class Seen(NamedTuple):
     to_end: dict[str, str]  # another node was asked to end these; the reasons
 
 
-def beat(
-    connection: Connection, name: str, stream_base: str, live: frozenset[str], now: float, unsure: bool = False
-) -> Seen:
+def find(connection: Connection, name: str) -> Node | None:
+    """A node that there is; whether it lives, who asks it finds out."""
+    row = connection.execute(select(nodes).where(nodes.c.name == name)).first()
+    return None if row is None else Node(row.name, row.stream_base, row.rest_base)
+
+
+def beat(connection: Connection, node: Node, live: frozenset[str], now: float, unsure: bool = False) -> Seen:
     """Say that this node lives, and look around. unsure: what came of the last beat is not known."""
-    said = {"stream_base": stream_base, "beat_at": now}
+    name = node.name
+    said = node._asdict() | {"beat_at": now}
     missing = not connection.execute(update(nodes).where(nodes.c.name == name).values(**said)).rowcount
     if missing:
-        connection.execute(insert(nodes).values(name=name, **said))
+        connection.execute(insert(nodes).values(**said))
     mine = (sessions.c.node == name, sessions.c.status != "ended")
     asked = select(sessions.c.id, sessions.c.end_requested).where(*mine, sessions.c.end_requested.is_not(None))
     return Seen(
@@ -92,23 +105,31 @@ def request_end(connection: Connection, session_id: str, reason: str) -> None:
 class Membership:
     """This process among the nodes."""
 
-    def __init__(self, hub: Hub, stream_base: str) -> None:
+    def __init__(self, hub: Hub, stream_base: str, rest_base: str) -> None:
         self._hub = hub
-        self._name = hub.teller.node
-        self._base = stream_base
+        self._me = Node(hub.teller.node, stream_base, rest_base)
         self._bases: dict[str, str] = {}
         self._unsure = False
 
-    def base_of(self, node: str) -> str:
-        """The front of a node's stream URLs."""
-        return self._base if node == self._name else self._bases.get(node, self._base)
+    def base(self) -> str:
+        """The front of this node's stream URLs."""
+        return self._me.stream_base
+
+    async def base_of(self, name: str) -> str:
+        """The front of a node's stream URLs; of one that is gone, this one's: who asks again, finds its successor."""
+        if name == self._me.name:
+            return self._me.stream_base
+        if name not in self._bases:  # it is here since the last beat
+            node = await self._hub.database.read(find, name)
+            return self._me.stream_base if node is None else node.stream_base
+        return self._bases[name]
 
     async def step(self) -> None:
         """One heartbeat, and what follows from it."""
         hub = self._hub
         live = frozenset(hub.sessions)
         unsure, self._unsure = self._unsure, True
-        seen = await hub.database.run(beat, self._name, self._base, live, hub.clock(), unsure)
+        seen = await hub.database.run(beat, self._me, live, hub.clock(), unsure)
         self._unsure = False
         self._bases = seen.bases
         hub.abandon(seen.moved)

@@ -31,6 +31,8 @@ from gateway.sessions.hub import Hub
 from gateway.sessions.lifecycle import Limits
 from gateway.sessions.meter import Meter
 from gateway.sessions.nodes import Membership
+from gateway.sessions.orders import Orders
+from gateway.sessions.peers import Neighbours
 from gateway.sessions.service import Service
 from gateway.sessions.store import Session
 from gateway.sessions.stream import StreamServer
@@ -80,6 +82,15 @@ def stream_base(config: Config, host: str, port: int) -> str:
     return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
 
 
+def _listen(bind: str) -> tuple[socket.socket, str]:
+    """The REST socket, and the front of its URLs. Raises OSError."""
+    host, port = split_host_port(bind)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=1024)
+    host, port = listener.getsockname()[:2]
+    return listener, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 async def serve(
     config: Config,
     internal_key: str,
@@ -122,22 +133,21 @@ async def serve(
     streams = StreamServer(hub, secret)
     stream_host, stream_port = await streams.start(*split_host_port(config.sessions.stream_bind))
     base = stream_base(config, stream_host, stream_port)
-    members = Membership(hub, base)
+    listener, rest_url = _listen(config.sessions.bind)
+    members = Membership(hub, base, config.sessions.node_url or rest_url)
     await members.step()
-    service = Service(hub, members, guard, gateway, token_secret=secret, internal_key=internal_key)
+    neighbours = Neighbours(database, config.sessions.node, secret, clock)
+    orders = Orders(hub, gateway, neighbours)
+    service = Service(hub, members, guard, orders, token_secret=secret, internal_key=internal_key)
     if interpreters is not None:
         service.admits = interpreters.check
         service.languages = partial(abilities, interpreters.engines)
-    app = create_app(service, config.sessions.data_dir, ready=lambda: not stop.is_set())
+    app = create_app(service, neighbours, config.sessions.data_dir, ready=lambda: not stop.is_set())
     meter = Meter(app, internal_key, lambda: (len(hub.sessions), len(streams.streams)), lambda: streams.counts, speech)
     rest = _Uvicorn(
         uvicorn.Config(
             meter, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_keep_alive=75
         )
-    )
-    host, port = split_host_port(config.sessions.bind)
-    listener = socket.create_server(
-        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
     )
     tasks = [
         asyncio.create_task(hub.run(), name="hub sweep"),
@@ -150,8 +160,6 @@ async def serve(
     serving = asyncio.create_task(rest.serve(sockets=[listener]), name="rest")
     while not rest.started and not serving.done():  # noqa: ASYNC110  (uvicorn offers no event)
         await asyncio.sleep(0.01)
-    rest_host, rest_port = listener.getsockname()[:2]
-    rest_url = f"http://[{rest_host}]:{rest_port}" if ":" in rest_host else f"http://{rest_host}:{rest_port}"
     # What was made until now lives as long as the process: a full collection that walks it would hold up streams.
     gc.collect()
     gc.freeze()
@@ -173,6 +181,7 @@ async def serve(
     await post.close()
     await tools.close()
     await gateway.close()
+    await neighbours.close()
     try:
         database.call(nodes.leave, config.sessions.node)
     except OperationalError as error:  # the other nodes will miss this one's heartbeat

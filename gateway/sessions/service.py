@@ -9,43 +9,30 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
 from gateway.errors import Fault, PeerFault
-from gateway.sessions import chronicle, idempotency, keys, nodes, recordings, store, tokens, transcripts, views
+from gateway.sessions import chronicle, idempotency, keys, recordings, replies, store, tokens, transcripts, views
 from gateway.sessions.egress import Guard
 from gateway.sessions.hub import Hub
 from gateway.sessions.idempotency import Running, Ticket
 from gateway.sessions.ids import new_id
-from gateway.sessions.live import LiveSession
 from gateway.sessions.nodes import Membership
+from gateway.sessions.orders import Orders
 from gateway.sessions.principals import Principals
 from gateway.sessions.ratelimit import Allowance, RateLimiter
-from gateway.sessions.schema import Dial, Recording, SessionCreate, Transcription
-from gateway.sessions.store import Principal, Session, Stored
-from gateway.sessions.telephony import Telephony
+from gateway.sessions.replies import Reply
+from gateway.sessions.schema import Recording, SessionCreate, Transcription
+from gateway.sessions.store import Principal, Session
 from gateway.speech.terms import Terms
 
 _encode: Final = msgspec.json.Encoder().encode
-#: Quarter seconds that another node has to end a session of its own.
-_WAIT_FOR_NODE: Final = 40
 #: How long a request waits for a database that is away.
 _PATIENCE_S: Final = 10.0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer: HTTP status, headers beyond the usual, JSON body."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str]
-    #: Of the organization, where the request took one.
-    credits_used: int | None = None
 
 
 class _Created(NamedTuple):
@@ -64,7 +51,7 @@ class Service:
         hub: Hub,
         members: Membership,
         guard: Guard,
-        telephony: Telephony,
+        orders: Orders,
         *,
         token_secret: bytes,
         internal_key: str,
@@ -72,7 +59,7 @@ class Service:
         self.hub = hub
         self.database = hub.database
         self._guard = guard
-        self._telephony = telephony
+        self.orders = orders
         self.clock = hub.clock
         self._members = members
         self._token_secret = token_secret
@@ -139,23 +126,19 @@ class Service:
         ticket: Ticket | None,
         now: float,
     ) -> _Created:
-        replay = self._replay(connection, ticket, now)
+        replay = replies.recall(connection, ticket, now)
         if replay is not None:
             return _Created(replay)
         organization_id = principal.organization_id or keys.DEFAULT_ORGANIZATION
         session = self._new_session(connection, organization_id, asked, now)
         headers = {"Deprecation": "true"} if asked.provider is not None else {}
-        body = self._view(session, now)
+        reply = Reply(201, self._view(session, now, self._members.base()), headers)
         told = chronicle.created(connection, self.hub.teller, session, now)
-        if ticket is not None:
-            stored = Stored(ticket.digest, 201, headers, body)
-            if not store.remember(connection, organization_id, ticket.route, ticket.key, stored, now):
-                raise idempotency.conflict()  # another node was faster
-        used = None
-        if principal.organization_id is not None:
-            # Last, for it locks the organization's row until the commit.
-            used = store.spend_credit(connection, principal.organization_id)
-        return _Created(Reply(201, body, headers, used), session, told)
+        replies.remember(connection, ticket, reply, now)  # raises when another node was faster
+        # Last, for it locks the organization's row until the commit. A session for a call that came by a route, which
+        # the gateway itself creates, costs one as any other.
+        used = store.spend_credit(connection, organization_id)
+        return _Created(replace(reply, credits_used=used), session, told)
 
     async def show(self, principal: Principal, session_id: str) -> Reply:
         """GET /v1/sessions/{id}."""
@@ -164,77 +147,7 @@ class Service:
             session = self.hub.record_of(live, self.clock())
         else:
             session = await self.database.read(store.find_session, session_id, principal.organization_id)
-        return Reply(200, self._view(session, self.clock()), {})
-
-    async def end(self, principal: Principal, session_id: str, reason: str | None, ticket: Ticket | None) -> Reply:
-        """POST /v1/sessions/{id}/end. Ending again gives the same summary."""
-        with self._running.one(ticket):
-            now = self.clock()
-            replay = await self.database.read(self._replay, ticket, now)
-            if replay is not None:
-                return replay
-            stored = await self.database.read(store.find_session, session_id, principal.organization_id)
-            if stored.status != "ended" and session_id in self.hub.sessions:
-                stored = await self.hub.end(session_id, reason, self.clock())
-            elif stored.status != "ended":
-                stored = await self._end_elsewhere(stored, reason)
-            if stored.ended_at is None:
-                raise _held_elsewhere(stored)
-            reply = Reply(200, _encode(views.summary_view(stored, now)), {})
-            await self._remember(ticket, reply, now)
-            return reply
-
-    async def hang_up(self, principal: Principal, session_id: str, call_id: str, reason: str | None) -> Reply:
-        """POST …/calls/{call_id}/hangup: the gateway that has the call is told over its stream."""
-        live, speaker = await self._call(principal, session_id, call_id)
-        live.end_call(speaker, reason)
-        return _call_reply(session_id, call_id, "ending")
-
-    async def transfer(self, principal: Principal, session_id: str, call_id: str, to: str) -> Reply:
-        """POST …/calls/{call_id}/transfer: likewise."""
-        live, speaker = await self._call(principal, session_id, call_id)
-        live.transfer(speaker, to)
-        return _call_reply(session_id, call_id, "transferring")
-
-    async def dial(self, principal: Principal, session_id: str, asked: Dial, ticket: Ticket | None) -> Reply:
-        """POST …/dial: the gateway places the call; its answer is ours."""
-        with self._running.one(ticket):
-            now = self.clock()
-            if (replay := await self.database.read(self._replay, ticket, now)) is not None:
-                return replay
-            stored = await self.database.read(store.find_session, session_id, principal.organization_id)
-            live = self.hub.sessions.get(session_id)
-            if stored.status in ("ending", "ended") or (live is not None and live.has_ended):
-                raise PeerFault(Fault.SESSION_ENDED, f"session {session_id} has ended")
-            if live is None:
-                raise _held_elsewhere(stored)
-            order = {"session_id": session_id} | asked.model_dump(by_alias=True, exclude_none=True)
-            if headers := ((live.record.options["routing"] or {}).get("sip") or {}).get("headers"):
-                order["headers"] = headers  # the session's own, also those that its first call brought along
-            call = await self._telephony.dial(order)
-            self.hub.dialled(live, call)
-            reply = Reply(202, _encode(call), {})
-            await self._remember(ticket, reply, now)
-            return reply
-
-    async def _call(self, principal: Principal, session_id: str, call_id: str) -> tuple[LiveSession, str]:
-        """The session and the speaker of a call that is up. Raises PeerFault."""
-        stored = await self.database.read(store.find_session, session_id, principal.organization_id)
-        live = self.hub.sessions.get(session_id)
-        if live is None and stored.status != "ended":
-            raise _held_elsewhere(stored)
-        speaker = None if live is None else live.speaker_of(call_id)
-        if live is None or speaker is None:
-            raise PeerFault(Fault.SESSION_NOT_FOUND, f"session {session_id} has no call {call_id}", param="call_id")
-        return live, speaker
-
-    async def _remember(self, ticket: Ticket | None, reply: Reply, now: float) -> None:
-        """Keep a successful answer for who asks the same again."""
-        if ticket is not None:
-            answer = Stored(ticket.digest, reply.status, {}, reply.body)
-            where = (ticket.organization_id, ticket.route, ticket.key)
-            if not await self.database.run(store.remember, *where, answer, now):
-                raise idempotency.conflict()  # another node has done it just now
+        return Reply(200, self._view(session, self.clock(), await self._members.base_of(session.node)), {})
 
     # ---- their results -----------------------------------------------------------------------------
 
@@ -262,39 +175,18 @@ class Service:
 
     # ---- helpers -----------------------------------------------------------------------------------
 
-    async def _end_elsewhere(self, stored: Session, reason: str | None) -> Session:
-        """Another node's session, or one that ended between the query and here: wait for its end."""
-        if stored.node != self.hub.teller.node:
-            await self.database.run(nodes.request_end, stored.id, reason or "explicit_end")
-        for _ in range(_WAIT_FOR_NODE):
-            stored = await self.database.read(store.find_session, stored.id, None)
-            if stored.status == "ended":
-                break
-            await asyncio.sleep(0.25)
-        return stored
-
     async def _check_webhook(self, url: str, param: str) -> None:
         try:
             await self._guard.check(url)
         except (PermissionError, ValueError) as error:
             raise PeerFault(Fault.INVALID_FIELD, f"{param}: {error}", param=param) from None
 
-    def _replay(self, connection: Connection, ticket: Ticket | None, now: float) -> Reply | None:
-        if ticket is None:
-            return None
-        since = now - store.KEEP_ANSWERS_S
-        stored = store.recall(connection, ticket.organization_id, ticket.route, ticket.key, since)
-        if stored is None:
-            return None
-        idempotency.check(ticket, stored)
-        return Reply(stored.status, stored.body, stored.headers | {"Idempotent-Replayed": "true"})
-
-    def _view(self, session: Session, now: float) -> bytes:
+    def _view(self, session: Session, now: float, stream_base: str) -> bytes:
         stream: dict[str, Any] | None = None
         if session.status not in ("ending", "ended"):
             token, expires_at = tokens.issue(self._token_secret, session.id, now)
             stream = {
-                "url": f"{self._members.base_of(session.node)}/v1/sessions/{session.id}/stream",
+                "url": f"{stream_base}/v1/sessions/{session.id}/stream",
                 "token": token,
                 "expires_at": views.iso(expires_at),
             }
@@ -328,15 +220,6 @@ class Service:
             created_at=now,
             active_at=now,
         )
-
-
-def _held_elsewhere(session: Session) -> PeerFault:
-    held = f"session {session.id} is held by node {session.node}"
-    return PeerFault(Fault.SERVICE_UNAVAILABLE, held, retry_after_s=5)
-
-
-def _call_reply(session_id: str, call_id: str, status: str) -> Reply:
-    return Reply(200, _encode({"id": call_id, "object": "call", "session_id": session_id, "status": status}), {})
 
 
 def _resolve(connection: Connection, organization_id: str, asked: SessionCreate) -> tuple[Any, str | None]:

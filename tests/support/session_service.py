@@ -28,6 +28,8 @@ from gateway.sessions.egress import Guard
 from gateway.sessions.hub import Hub
 from gateway.sessions.lifecycle import Limits
 from gateway.sessions.nodes import Membership
+from gateway.sessions.orders import Orders
+from gateway.sessions.peers import Neighbours
 from gateway.sessions.service import Service
 from gateway.sessions.stream import StreamServer
 from gateway.sessions.studio import Studio
@@ -122,6 +124,7 @@ class Kit:
         self,
         service: Service,
         members: Membership,
+        neighbours: Neighbours,
         streams: StreamServer,
         clock: Clock,
         key: str,
@@ -129,12 +132,13 @@ class Kit:
     ) -> None:
         self.service = service
         self.members = members
+        self.neighbours = neighbours
         self.hub = service.hub
         self.database = service.database
         self.streams = streams
         self.clock = clock
         self.key = key
-        self.app = create_app(service, data_dir)
+        self.app = create_app(service, neighbours, data_dir)
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.app),
             base_url="http://service",
@@ -237,16 +241,19 @@ async def service(
     journal = asyncio.create_task(hub.journal.run())
     await hub.resume()
     host, port = await streams.start("127.0.0.1", 0)
-    members = Membership(hub, f"ws://{host}:{port}")
+    members = Membership(hub, f"ws://{host}:{port}", "")
     await members.step()
     switchboard, guard = Switchboard(), Guard(["127.0.0.0/8"])
-    made = Service(hub, members, guard, switchboard, token_secret=secret, internal_key=INTERNAL_KEY)
-    kit = Kit(made, members, streams, clock, key, data_dir or Path(folder.name))
+    neighbours = Neighbours(database, node, secret, clock)
+    orders = Orders(hub, switchboard, neighbours)
+    made = Service(hub, members, guard, orders, token_secret=secret, internal_key=INTERNAL_KEY)
+    kit = Kit(made, members, neighbours, streams, clock, key, data_dir or Path(folder.name))
     kit.switchboard = switchboard
     try:
         yield kit
     finally:
         await kit.http.aclose()
+        await neighbours.close()
         await hub.close()
         await streams.close()
         await journal

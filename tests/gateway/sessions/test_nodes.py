@@ -154,7 +154,7 @@ def test_after_a_beat_of_unknown_outcome_a_node_asks_what_is_its_own(database_ur
         a.clock.now += nodes.DEAD_S + 1
         await b.members.step()
         # a's beat is stored, but a does not hear of it.
-        await a.database.run(nodes.beat, "a", "ws://a", frozenset(), a.clock.now)
+        await a.database.run(nodes.beat, nodes.Node("a", "ws://a", ""), frozenset(), a.clock.now)
         await a.members.step()
         assert set(a.hub.sessions) == {session["id"]}  # it was never in doubt
 
