@@ -98,6 +98,31 @@ def test_a_call_that_is_kept() -> None:
         assert fired.dial("one", invite("one")) == "From: a\r\nTo: b\r\nCall-ID: one"
         fired.await_answer()
         assert [request.split(" ")[0] for request in there.heard] == ["INVITE", "OPTIONS", "ACK", "OPTIONS"]
+        fired.hang_up()
+        fired.hang_up()  # there is nothing any more
+        fired.await_answer()
+        byes = [request for request in there.heard if request.startswith("BYE")]
+        assert len(byes) == 1
+        assert "From: a\r\nTo: b\r\nCall-ID: one\r\nCSeq: 2147483647 BYE" in byes[0]
+
+
+def test_each_request_is_a_transaction_of_its_own() -> None:
+    """Two calls of one volley: a BYE with the branch of another one's is no BYE to a stack, and the call stays."""
+
+    def respond(request: str) -> list[str]:
+        return [answer(request, 200)] if request.startswith("INVITE") else alive(request)
+
+    with target(respond) as (there, fired):
+        fired.fire(iter([invite("one"), invite("two")]), 2)
+        fired.await_answer()
+        branches = [
+            line
+            for request in there.heard
+            if request.startswith(("ACK", "BYE"))
+            for line in request.split("\r\n")
+            if line.startswith("Via")
+        ]
+        assert len(branches) == len(set(branches)) == 4
 
 
 def test_requests_from_there_are_answered() -> None:

@@ -26,6 +26,8 @@ from rig.gun import VOLLEY, Deaf, Gun
 Figures = dict[str, Any]
 #: Of so many offers one is for a session that exists: a call comes of it when the offer is still good.
 ONE_IN: Final = 20
+#: Calls that messages are spoilt in belong to sessions from this number on; to the ones below, those that run beside.
+KEPT: Final = 40_000
 #: The calls have settled, and each process has done everything once, before memory is compared.
 SETTLE_S: Final = 3.0
 WARM_UP: Final = 2000
@@ -137,12 +139,14 @@ def _reasons(daemon: Daemon) -> Counter[str]:
 
 def _datagrams(seed: int, gun: Gun) -> Iterator[bytes]:
     """Messages of strangers, and one volley in so many within a call."""
-    strangers, user = mutate.datagrams(seed, gun.here, "nobody"), f"{PREFIX}99998"
+    strangers = mutate.datagrams(seed, gun.here, "nobody")
     for n in itertools.count(seed * 1_000_000):
         good = random.Random(n)
-        name = f"kept{n}"
+        # Each in a session of its own: what is spoilt may put it on hold for good, and a session takes few calls
+        name, user = f"kept{n}", f"{PREFIX}{KEPT + n % KEPT:05d}"
         if dialog := gun.dial(name, mutate.request(good, name, gun.here, "INVITE", user, mutate.sdp(good))):
             yield from islice(mutate.within(n, gun.here, user, dialog), VOLLEY)
+            gun.hang_up()
         yield from islice(strangers, (ONE_IN - 1) * VOLLEY)
 
 

@@ -7,6 +7,7 @@ came of a message are acknowledged and ended, refusals acknowledged, so that not
 
 from __future__ import annotations
 
+import itertools
 import re
 import select
 import socket
@@ -21,6 +22,7 @@ VOLLEY: Final = 24
 #: The OPTIONS is sent again after this long, and the gateway given up after so many.
 AGAIN_S: Final = 1.0
 TRIES: Final = 20
+MAX_CSEQ: Final = 2**31 - 1
 _HEADER = r"(?im)^(?:{0})[ \t]*:[ \t]*(.*?)\r?$"
 _FIELDS: Final = {
     name: re.compile(_HEADER.format(pattern))
@@ -62,6 +64,7 @@ class Gun:
         self.here = f"127.0.0.1:{self._sock.getsockname()[1]}"
         self.tally = Tally()
         self._probes = 0
+        self._branches = itertools.count()
         self._kept = ""
         self._dialog = ""
 
@@ -137,6 +140,19 @@ class Gun:
             self._send(_answer(text, found))
         return found["call-id"]
 
+    def hang_up(self) -> None:
+        """End the call of the last `dial`, with the highest number there is: what was spoilt may have used any other."""
+        if self._dialog:
+            self._send(
+                f"BYE sip:gateway SIP/2.0\r\nVia: {self._via()}\r\n{self._dialog}\r\nCSeq: {MAX_CSEQ} BYE\r\n"
+                "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+        self._dialog = ""
+
+    def _via(self) -> str:
+        """Of a new transaction: another branch than any before (RFC 3261 §8.1.1.7), or it is taken for that one."""
+        return f"SIP/2.0/UDP {self.here};rport;branch=z9hG4bKgun{next(self._branches)}"
+
     def _acknowledge(self, code: int, found: dict[str, str]) -> None:
         kept = code < 300 and found["call-id"] == self._kept
         if kept:
@@ -147,11 +163,7 @@ class Gun:
         if code < 300 and number.isdigit() and not kept:
             methods.append(("BYE", str(int(number) + 1)))
         for method, sequence in methods:
-            via = (
-                found["via"]
-                if code >= 300
-                else f"SIP/2.0/UDP {self.here};rport;branch=z9hG4bK{method}{self.tally.fired}"
-            )
+            via = found["via"] if code >= 300 else self._via()
             self._send(
                 f"{method} {target} SIP/2.0\r\nVia: {via}\r\nFrom: {found['from']}\r\nTo: {found['to']}\r\n"
                 f"Call-ID: {found['call-id']}\r\nCSeq: {sequence} {method}\r\nMax-Forwards: 70\r\n"
