@@ -92,7 +92,9 @@ class Seldom:
             payload = batch.octets[i, begin : begin + int(headers.payload_length[i])]
             if headers.reject[i]:
                 self.take_rtcp(row, batch.octets[i, : batch.lengths[i]].tobytes(), self._of_stream(row))
-            elif kind[i] == EVENT:
+                continue
+            self._table.last_packet_ns[row] = batch.arrival_ns[i]  # who holds a key is not silent
+            if kind[i] == EVENT:
                 self._event(row, int(headers.timestamp[i]), payload.tobytes(), int(batch.arrival_ns[i]))
             elif kind[i] == NOISE:
                 self._table.comfort_noise(row, payload)

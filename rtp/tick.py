@@ -111,12 +111,12 @@ class Tick:
         special = _NOTHING_SPECIAL
         if self._dtx:
             special = self._suppress(rows, packets, playing | mixing)
-        halves = t.halves[rows]
-        if np.count_nonzero(halves):
-            halves[list(special)] = False
-            special = special | self._halve(rows, packets, np.flatnonzero(halves))
         if np.count_nonzero(t.dialling[rows]):
             special = special | self._seldom.instead(rows, packets, np.flatnonzero(t.dialling[rows]))
+        halves = t.halves[rows]
+        if np.count_nonzero(halves):
+            halves[list(special)] = False  # what is sent instead of audio is one packet
+            special = special | self._halve(rows, packets, np.flatnonzero(halves))
         return Rendered(rows, packets, special)
 
     def receive(self, batch: Batch, slot: int, due_ns: int) -> None:

@@ -1,9 +1,9 @@
 """Why a call has no audio, or audio one way only: the likely cause, named while the call still runs.
 
 Theory of operation. Once a second a call's running statistics are compared with those of the second before. What
-should grow and does not (packets that were accepted), what should not grow and does (refused packets, by reason)
-and what was never there (anything but silence) name the cause. Two seconds in a row make a finding, so a lost
-second does not; a cause is found once per call.
+should grow and does not (the time of the last accepted packet), what should not grow and does (refused packets, by
+reason) and what was never there (anything but silence) name the cause. Two seconds in a row make a finding, so a lost
+second does not: it is made within three. A cause is found once per call. Who is silent by agreement is not missed.
 
 Owns the rules. Refuses to know where figures come from and who is told.
 """
@@ -15,16 +15,18 @@ from typing import Final, NamedTuple, Protocol, SupportsFloat
 
 #: Seconds in a row that show the same.
 CONFIRM: Final = 2
-#: Frames of digital silence since the first packet, without any other, that are no pause.
-SILENT_FRAMES: Final = 100
+#: Frames of digital silence since the first packet, without any other, that are no pause: 1.8 s, which need no
+#: second look, so that three seconds after the answer this is found too.
+SILENT_FRAMES: Final = 90
 
 _WATCHED: Final = (
-    "packets_received",
+    "last_packet_ns",
     "packets_stranger",
     "packets_bad_payload",
     "packets_bad_auth",
     "packets_refused",
     "frames_up",
+    "frames_noise",
     "frames_silent",
 )
 
@@ -71,9 +73,10 @@ class Diagnosis:
         cause = "" if held or first else self._cause(now, grown)
         self._seconds = self._seconds + 1 if cause and cause == self._suspected else 1
         self._suspected = cause
-        if not cause or self._seconds < CONFIRM or any(f.cause == cause for f in self.findings):
+        confirm = 1 if cause == "only_silence" else CONFIRM
+        if not cause or self._seconds < confirm or any(f.cause == cause for f in self.findings):
             return None
-        deaf = grown["packets_received"] == 0
+        deaf = grown["last_packet_ns"] == 0
         kind = "no_audio" if deaf and grown["packets_refused"] else "one_way_audio"
         where = f" ({self.stranger})" if cause == "stranger" and self.stranger else ""
         finding = Finding(kind, cause, ADVICE[cause] + where)
@@ -82,11 +85,13 @@ class Diagnosis:
 
     @staticmethod
     def _cause(now: Mapping[str, float], grown: Mapping[str, float]) -> str:
-        if not grown["packets_received"]:
+        if not grown["last_packet_ns"]:
             if grown["packets_bad_auth"]:
                 return "srtp_failures"
             if grown["packets_bad_payload"]:
                 return "bad_payload_type"
+            if grown["frames_noise"]:  # RFC 3389 §4: nothing needs to be sent while nothing changes
+                return ""
             if grown["packets_stranger"]:
                 return "stranger"
             return "icmp_refused" if grown["packets_refused"] else "no_packets"

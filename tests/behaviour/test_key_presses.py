@@ -7,6 +7,7 @@ import struct
 from rtp import control
 from rtp.plane import FRAME
 from tests.support.engine import Engine, rtp_packet
+from tests.support.stepped import Stepped
 
 QUIET = b"\xff" * FRAME
 #: Four updates and three ends of 100 ms: duration in samples, end bit.
@@ -88,3 +89,22 @@ def test_digits_out_are_understood_as_digits_in() -> None:
     assert {press.duration_ms for press in presses} == {100}
     assert {press.row for press in presses} == {hearing}
     engine.close()
+
+
+def test_digits_to_a_peer_that_wants_ten_ms_leave_no_hole_in_the_sequence(loop: Stepped) -> None:
+    """A hole in the sequence is loss to the peer, which conceals it and tells of it."""
+    leg, phone = loop.open(), loop.peer()
+    loop.configure(leg, phone, ptime_ms=10)
+    phone.say(leg, b"\xff" * FRAME)
+    loop.frames(3)
+    loop.command(control.SendDigits(leg.row, leg.generation, "47", 100, 60))
+    received = []
+    for _ in range(30):
+        loop.frames()
+        received += phone.received()
+    events = [packet for packet in received if packet[1] & 0x7F == 101]
+    assert {packet[12] for packet in events} == {4, 7}
+    assert {len(packet) for packet in received if packet not in events} == {12 + 80}
+    numbers = [int.from_bytes(packet[2:4], "big") for packet in received]
+    assert {(b - a) & 0xFFFF for a, b in itertools.pairwise(numbers)} == {1}
+    assert loop.stats(leg, "packets_sent") == len(received)

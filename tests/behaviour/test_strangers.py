@@ -140,3 +140,21 @@ def test_who_sends_nonsense_is_no_candidate(loop: Stepped) -> None:
         loop.frames()
     assert not loop.of(control.RemoteChanged)
     assert loop.stats(leg, "packets_stranger") == 60
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_who_holds_a_key_is_not_silent(loop: Stepped, mode: str) -> None:
+    """For its whole length a press is all that a phone sends: no occasion for somebody else."""
+    leg, caller, stranger = loop.open(), loop.peer(), loop.peer()
+    loop.configure(leg, caller, symmetric=mode)
+    for n in range(50):
+        caller.say(leg, speech(n))
+        loop.frames()
+    first, begin = caller.sequence, caller.timestamp
+    for n in range(100):
+        event = struct.pack(">BBH", 5, 10, (n + 1) * FRAME)
+        caller.send(leg, rtp_packet(first + n, begin, event, 101, caller.ssrc, n == 0))
+        stranger.say(leg, FALSE)
+        loop.frames()
+    assert not loop.of(control.RemoteChanged)
+    assert stranger.received() == []

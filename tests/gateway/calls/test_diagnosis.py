@@ -3,14 +3,15 @@ import pytest
 from gateway.calls.diagnosis import ADVICE, Diagnosis, Finding
 from gateway.ops.labels import AUDIO_FAULTS
 
-GOOD = {"packets_received": 50, "frames_up": 50}
+GOOD = {"last_packet_ns": 1_000_000_000, "frames_up": 50}
 NAMES = (
-    "packets_received",
+    "last_packet_ns",
     "packets_stranger",
     "packets_bad_payload",
     "packets_bad_auth",
     "packets_refused",
     "frames_up",
+    "frames_noise",
     "frames_silent",
 )
 
@@ -57,6 +58,11 @@ def test_the_stranger_is_named() -> None:
 
 def test_a_held_call_may_be_silent() -> None:
     assert watch({}, seconds=20, held=True) == []
+
+
+def test_silence_by_agreement_is_no_fault() -> None:
+    assert watch({"frames_up": 50, "frames_noise": 50}, seconds=20) == []
+    assert watch({"frames_up": 50, "frames_noise": 50, "packets_stranger": 50}, seconds=20) == []
 
 
 def test_speech_after_silence_is_no_fault() -> None:
