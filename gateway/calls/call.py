@@ -226,12 +226,14 @@ class Call:
             if now - self._media_lost < REOPEN_TIMEOUT_S:
                 return []
             return self._end("rtp_lost", now, "the rtp process was lost")
+        if event.last_packet is None:
+            return []  # the alarm of a set-up that is over
         limit = self._limits.no_rtp_s
         if not self._dialog:
             limit = limit or ORPHAN_TIMEOUT_S
         elif self.held:
             return []  # a peer on hold may be silent for as long as it likes
-        quiet = now - max(self._quiet_since, event.last_packet or 0.0)
+        quiet = now - max(self._quiet_since, event.last_packet)
         if not limit or quiet < limit:
             return []
         return self._end("no_rtp" if self._dialog else "sip_lost", now, "no RTP")

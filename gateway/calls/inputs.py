@@ -58,7 +58,7 @@ class StreamOver(Input, frozen=True):
 
 
 class Tick(Input, frozen=True):
-    """Time has passed. last_packet: when the leg last accepted RTP, None: never."""
+    """Time has passed. last_packet: when the leg last accepted RTP, 0: never; None: nobody looked."""
 
     last_packet: float | None = None
 

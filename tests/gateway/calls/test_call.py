@@ -359,25 +359,32 @@ def test_our_side_ends_it(event: inputs.Input, reason: str) -> None:
 
 def test_silence_ends_it() -> None:
     story = active()
-    assert story.tell(inputs.Tick(None), after=59.9) == []
+    assert story.tell(inputs.Tick(0.0), after=59.9) == []
     assert story.tell(inputs.Tick(last_packet=130.0), after=29.0) == []
     story.tell(inputs.Tick(last_packet=130.0), after=1.1)
     assert story.names[0] == "Bye"
     assert story.call.end_reason == "no_rtp"
 
 
+def test_the_alarm_of_the_set_up_ends_no_call_that_talks() -> None:
+    """It knows nothing of packets, and may come long after the answer."""
+    story = active()
+    assert story.tell(inputs.Tick(None), after=1000.0) == []
+    assert story.tell(inputs.Tick(last_packet=story.now), after=1.0) == []
+
+
 def test_silence_on_hold_is_agreed_upon() -> None:
     story = active()
     story.tell(inputs.Reinvited(HOLD))
-    assert story.tell(inputs.Tick(None), after=1000.0) == []
+    assert story.tell(inputs.Tick(0.0), after=1000.0) == []
     story.tell(inputs.Reinvited(OFFER))
-    assert story.tell(inputs.Tick(None), after=59.0) == []
-    assert story.tell(inputs.Tick(None), after=1.0) != []
+    assert story.tell(inputs.Tick(0.0), after=59.0) == []
+    assert story.tell(inputs.Tick(0.0), after=1.0) != []
 
 
 def test_silence_may_be_allowed() -> None:
     story = active(limits=Limits(5.0, 0.0, 5))
-    assert story.tell(inputs.Tick(None), after=1e6) == []
+    assert story.tell(inputs.Tick(0.0), after=1e6) == []
 
 
 @pytest.mark.parametrize("no_rtp_s", [60.0, 0.0])
@@ -399,7 +406,7 @@ def test_a_lost_leg_is_opened_again_on_its_port() -> None:
     assert story.tell(inputs.MediaLost()) == []
     story.tell(inputs.LegOpened(PORT))
     assert story.names == ["Configure", "Attach"]
-    assert story.tell(inputs.Tick(None), after=59.0) == []
+    assert story.tell(inputs.Tick(0.0), after=59.0) == []
 
 
 def test_a_leg_that_can_not_be_had_again_ends_it() -> None:
