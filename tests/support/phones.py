@@ -21,7 +21,7 @@ SILENT = b"\xff" * SAMPLES
 
 
 class Phone:
-    """One call. heard: packets; loud: those that were not silence."""
+    """One call. sent, heard: packets; loud: those heard that were not silence."""
 
     def __init__(self, port: int) -> None:
         self.peer = Peer(port)
@@ -29,8 +29,7 @@ class Phone:
         self.rtp.bind(("127.0.0.1", 0))
         self.rtp.setblocking(False)
         self.speaking = False
-        self.heard = self.loud = 0
-        self._sequence = 0
+        self.sent = self.heard = self.loud = 0
 
     def invite(self, user: str) -> None:
         offer = OFFER.replace("audio 4000", f"audio {self.rtp.getsockname()[1]}")
@@ -62,8 +61,8 @@ class Phone:
     def turn(self, voice: bytes) -> None:
         """20 ms have passed."""
         if self.speaking:
-            self._sequence += 1
-            header = struct.pack("!BBHII", 0x80, 0, self._sequence & 0xFFFF, self._sequence * SAMPLES, 77)
+            self.sent += 1
+            header = struct.pack("!BBHII", 0x80, 0, self.sent & 0xFFFF, self.sent * SAMPLES, 77)
             with contextlib.suppress(OSError):  # nobody listens any more
                 self.rtp.send(header + voice)
         with contextlib.suppress(OSError):
