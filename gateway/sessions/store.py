@@ -70,6 +70,7 @@ _SPEND: Final = (
     update(organizations)
     .where(
         organizations.c.id == bindparam("organization"),
+        organizations.c.active,
         or_(
             organizations.c.credits_limit.is_(None),
             organizations.c.credits_used < organizations.c.credits_limit,
@@ -167,10 +168,13 @@ def admit(row: Row[Any] | None, now: float) -> Principal:
 def spend_credit(connection: Connection, organization_id: str) -> int:
     """Take one credit; returns how many are used by now.
 
-    Raises PeerFault NO_CREDITS, and the transaction undoes the rest.
+    Raises PeerFault NO_CREDITS or ORGANIZATION_INACTIVE, and the transaction undoes the rest.
     """
     used: int | None = connection.execute(_SPEND, {"organization": organization_id}).scalar()
     if used is None:
+        active = select(organizations.c.active).where(organizations.c.id == organization_id)
+        if not connection.execute(active).scalar():
+            raise PeerFault(Fault.ORGANIZATION_INACTIVE, "the organization is not active")
         raise PeerFault(Fault.NO_CREDITS, "the organization has no API credits left")
     return used
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from gateway.sessions import keys, tenants
 from gateway.sessions.ids import ULID_PATTERN
 from tests.support.session_service import INTERNAL_KEY, Kit, service
 
@@ -98,6 +99,24 @@ def test_the_gateways_own_key(sqlite_url: str) -> None:
         made = await kit.http.post("/v1/sessions", json=CREATE, headers=system)
         assert made.status_code == 201
         assert (await kit.get(f"/v1/sessions/{made.json()['id']}")).status_code == 200
+
+    run(sqlite_url, scenario)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [({"credits_limit": 1}, 402, "insufficient_api_credits"), ({"active": False}, 403, "organization_inactive")],
+)
+def test_a_call_by_a_route_costs_the_default_organization_too(
+    sqlite_url: str, change: dict[str, Any], status: int, code: str
+) -> None:
+    async def scenario(kit: Kit) -> None:
+        system = {"Authorization": f"Bearer {INTERNAL_KEY}"}
+        assert (await kit.http.post("/v1/sessions", json=CREATE, headers=system)).status_code == 201
+        await kit.database.run(tenants.change_organization, keys.DEFAULT_ORGANIZATION, change)
+        refused = await kit.http.post("/v1/sessions", json=CREATE, headers=system)
+        assert refused.status_code == status
+        assert refused.json()["error"]["code"] == code
 
     run(sqlite_url, scenario)
 
