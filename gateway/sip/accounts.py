@@ -6,6 +6,7 @@ Owns which trunk needs an account of its own and the URIs that our side of a tru
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from gateway.sip import events, headers
@@ -56,6 +57,17 @@ def request_uri(out: Outbound, user: str) -> str:
     return f"sip:{user}@{out.authority}{_transport(out)}"
 
 
+def hosts(trunks: Sequence[Trunk]) -> set[str]:
+    """The names of hosts that our calls and registrations go to; addresses are none."""
+    found: set[str] = set()
+    for trunk in trunks:
+        if trunk.outbound is not None:
+            found.add(trunk.outbound.host)
+        if trunk.registration is not None and trunk.registration.registrar is not None:
+            found.add(trunk.registration.registrar)
+    return {host for host in found if not _is_address(host)}
+
+
 def placement(command: events.Dial) -> Placement:
     """What the stack is to send for an order of the controller's, made safe."""
     return Placement(
@@ -86,6 +98,14 @@ def _registrar(trunk: Trunk) -> str:
 def _transport(out: Outbound) -> str:
     """UDP is what a SIP URI means without a word (RFC 3261 §19.1.2)."""
     return "" if out.transport == "udp" else f";transport={out.transport}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _bracketed(host: str) -> str:

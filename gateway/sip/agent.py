@@ -203,6 +203,7 @@ class Agent:
         self._descriptors: set[int] = set()
         self._gate = callbacks.gate(listener)
         self._tap = callbacks.tap(listener)
+        self._names = callbacks.names(listener)
         self._secured: list[tuple[int, Bind]] = []
         self.keeps_addresses = False  # with several UDP addresses the stack would show the first one of them
 
@@ -222,6 +223,8 @@ class Agent:
                 self._tap.install()
             self.keeps_addresses = sum(bind.transport == "udp" for bind in options.binds) > 1
         addresses = [self._bind(bind, options.tls) for bind in options.binds]
+        if self._names:
+            self._names.install()
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNoDev()
         self._descriptors = event_polls() - before
@@ -322,6 +325,11 @@ class Agent:
     @checked
     def register(self, account: str, active: bool) -> None:
         self._named(account).setRegistration(active)
+
+    @checked
+    def named(self, name: str, addresses: list[str], good_s: int) -> None:
+        if self._names:
+            pj.HostNames.answer(name, pj.StringVector(addresses), good_s)
 
     @checked
     def stop(self) -> None:

@@ -1,6 +1,6 @@
-"""What the stack calls beside accounts and calls: its log, the door for requests, the tap at the wire.
+"""What the stack calls beside accounts and calls: its log, the door for requests, the tap at the wire, names of hosts.
 
-The door and the tap are of the build of tools/build-pjsua2; the wheel on PyPI has neither. Owns how they are told to
+All but the log are of the build of tools/build-pjsua2; the wheel on PyPI has none of them. Owns how they are told to
 the listener, and that no exception of ours unwinds through the C stack. Refuses to know what the listener makes of it.
 """
 
@@ -77,9 +77,28 @@ if hasattr(pj, "MessageTap"):
             self.listener.wired(Wire(prm.sent, prm.transport, local, remote, prm.callId, prm.wholeMsg))
 
 
+if hasattr(pj, "HostNames"):
+
+    class HostNames(pj.HostNames):  # type: ignore[misc]
+        """What the same build asks in place of the system's resolver, which would make all signalling wait."""
+
+        def __init__(self, listener: Listener) -> None:
+            super().__init__()
+            self.listener = listener
+
+        @guarded
+        def onWanted(self, name: str) -> None:
+            self.listener.wanted(name)
+
+
 def gate(listener: Listener) -> Any:
     """The door, to be installed; None: this build has none."""
     return Gate(listener) if hasattr(pj, "RequestGate") else None
+
+
+def names(listener: Listener) -> Any:
+    """The table of names, to be installed; None: this build asks the system, and waits for it."""
+    return HostNames(listener) if hasattr(pj, "HostNames") else None
 
 
 def tap(listener: Listener) -> Any:

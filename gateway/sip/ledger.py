@@ -21,6 +21,7 @@ COUNTERS: Final = (
     *("log_lines", "log_dropped", "events_dropped", "refused", "options", "not_allowed", "no_dialog"),
     *(f"refused_{defect.label}" for defect in Defect),
     *admission.COUNTERS,
+    *("names_slow", "names_refused"),
 )
 
 

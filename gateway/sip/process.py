@@ -23,18 +23,19 @@ from gateway.channel import Channel, PeerGone
 from gateway.config import Config
 from gateway.host import give_back_memory
 from gateway.sip import events, headers, options
-from gateway.sip.accounts import placement
+from gateway.sip.accounts import hosts, placement
 from gateway.sip.admission import Admission
 from gateway.sip.dialogs import Action, Dialog, State
 from gateway.sip.headers import Refused
 from gateway.sip.ledger import Ledger, Log
+from gateway.sip.names import Names
 from gateway.sip.negotiation import KEY_BYTES
 from gateway.sip.oversight import Oversight
 from gateway.sip.roster import Roster
 from gateway.sip.screening import Door, invitation, late_request, refuse, rejection
 from gateway.sip.stack import Phase, Progress, Request, Stack, StackCall, StackError, Verdict, Wire
 from gateway.sip.within import Within
-from gateway.trunks import named
+from gateway.trunks import in_force, named
 
 #: The stack's timers (500 ms and up) are served at least this often; packets and commands wake at once.
 POLL_S: Final = 0.05
@@ -76,6 +77,8 @@ class Process:
         self._arrived: list[tuple[StackCall, str, str]] = []
         #: The trunk of the INVITE that was let in last: the stack tells of it next, or never
         self._admitted = ""
+        self._names = Names(clock)
+        self._names.keep(hosts(in_force(config.trunks)))
         self._roster = Roster(config, lambda: self._stack, self._send, self._ledger, clock)
         self._oversight = Oversight(config, self._send, self._say, time.time)
         self._stopping = False
@@ -98,7 +101,7 @@ class Process:
     def _loop(self) -> None:
         poll = select.epoll()
         own = self._stack.descriptors()
-        for descriptor in (*own, self._channel.fileno()):
+        for descriptor in (*own, self._channel.fileno(), self._names.fileno()):
             poll.register(descriptor, select.EPOLLIN)
         next_second = self._clock()
         with poll:
@@ -108,8 +111,10 @@ class Process:
                     self._stack.poll(0)
                 else:  # a build that polls with select has no descriptor to wait on
                     self._stack.poll(int(POLL_S * 500))
-                    ready = {self._channel.fileno()}
+                    ready = {self._channel.fileno(), self._names.fileno()}
                 self.after_poll()
+                if self._names.fileno() in ready:
+                    self._tell_names()
                 if self._channel.fileno() in ready:
                     for command in self._channel.receive():
                         self.command(command)
@@ -132,17 +137,26 @@ class Process:
     def each_second(self) -> None:
         self._oversight.each_second()
         self._ledger.counters["sources_forgotten"] = self._door.admission.sources.forgotten
+        self._ledger.counters["names_slow"] = self._names.slow
+        self._ledger.counters["names_refused"] = self._names.refused
         self._send(events.AgentCounters(self._ledger.counters | self._oversight.counters, len(self._calls)))
         now = self._clock()
         for report in self._door.admission.reports(now):
             event = "sip_scanner" if report.scanner else "sip_source_refused"
             self._say("warning", event, source=report.source, reason=report.reason, requests=report.requests)
+        self._names.each_second()
         self._roster.each_second()
         if now >= self._trim_s:
             self._trim_s = now + TRIM_EVERY_S
             give_back_memory()
         for call, why in self._within.overdue():
             self._execute(call, events.Hangup(call.dialog.id, why))
+
+    def _tell_names(self) -> None:
+        for answer in self._names.take():
+            if not answer.addresses:
+                self._say("warning", "sip_name_unknown", name=headers.one_line(answer.name, 100))
+            self._stack.named(*answer)
 
     def after_poll(self) -> None:
         """Look at the INVITEs that arrived, unless they are over already."""
@@ -195,6 +209,9 @@ class Process:
 
     def transferred(self, call: StackCall, code: int, reason: str, final: bool) -> None:
         self._within.transferred(call, code, reason, final)
+
+    def wanted(self, name: str) -> None:
+        self._names.want(name)
 
     def registered(self, account: str, code: int, reason: str, expires_s: int) -> None:
         self._roster.answered(account, code, reason, expires_s)
@@ -260,6 +277,7 @@ class Process:
         self._config = config
         self._door.max_bytes = config.sip.max_message_kb * 1024
         self._door.admission.reconfigure(config.trunks, config.sip)
+        self._names.keep(hosts(in_force(config.trunks)))
         self._roster.reconfigure(config)
 
     def _may_refer(self, trunk: str) -> bool:

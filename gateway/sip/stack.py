@@ -214,6 +214,9 @@ class Stack(Protocol):
     def register(self, account: str, active: bool) -> None:
         """REGISTER, or its opposite; `Listener.registered` tells what came of it. Raises StackError."""
 
+    def named(self, name: str, addresses: list[str], good_s: int) -> None:
+        """What is known of a host's name, for so many seconds; no addresses: nothing. What waits for it goes on."""
+
     def secure(self, tls: TlsOptions) -> None:
         """Show another certificate to connections from now on; those that there are stay. Raises StackError."""
 
@@ -251,6 +254,9 @@ class Listener(Protocol):
 
     def wired(self, wire: Wire) -> None:
         """A message was received, or is sent now; only when `StackOptions.tapped`."""
+
+    def wanted(self, name: str) -> None:
+        """A host's name is not known: `Stack.named` is owed, after this poll."""
 
     def registered(self, account: str, code: int, reason: str, expires_s: int) -> None:
         """A REGISTER was answered, or given up (code 408 or 503). expires_s: as granted."""

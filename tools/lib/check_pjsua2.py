@@ -34,6 +34,8 @@ def running_faults() -> list[str]:
         found.append("it has no RequestGate: each INVITE of a scanner would become a call")
     if not hasattr(pjsua2, "MessageTap"):
         found.append("it has no MessageTap: no SIP trace, and no new certificates without a restart")
+    if not hasattr(pjsua2, "HostNames"):
+        found.append("it has no HostNames: a slow name server would stop all signalling")
     config = pjsua2.EpConfig()
     if config.uaConfig.maxCalls < CALLS:
         found.append(f"it takes {config.uaConfig.maxCalls} calls, not {CALLS}")

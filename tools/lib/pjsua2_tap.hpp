@@ -8,6 +8,7 @@
 #include <pjsua-lib/pjsua.h>
 #include <pjsua-lib/pjsua_internal.h>
 #include <string>
+#include "pjsua2_names.hpp"
 
 namespace pj
 {
@@ -109,6 +110,7 @@ public:
     /** Open the listener again by this configuration. Its connections stay, with the certificate that they have. */
     static void restart(TransportId id, const TransportConfig &config) PJSUA2_THROW(Error)
     {
+        HostNames::System asked;
         pjsua_transport_config prm = config.toPj();
         pj_status_t status = pjsua_transport_lis_restart(id, &prm);
         if (status != PJ_SUCCESS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sip.accounts import account, accounts, from_uri, request_uri
+from gateway.sip.accounts import account, accounts, from_uri, hosts, request_uri
 from gateway.trunks import Outbound, Trunk
 
 
@@ -66,3 +66,13 @@ def test_who_we_are_on_a_call(fields: dict[str, Any], user: str | None, uri: str
 def test_whom_we_call() -> None:
     assert request_uri(out(port=5070, transport="tls"), "200") == "sip:200@pbx.example:5070;transport=tls"
     assert request_uri(out(), "+1555") == "sip:+1555@pbx.example"
+
+
+def test_whose_names_have_to_be_looked_up() -> None:
+    trunks = (
+        trunk(),
+        trunk(outbound={"host": "192.0.2.1"}),
+        trunk(outbound={"host": "2001:db8::1"}, registration={"registrar": "reg.example"}),
+        Trunk(name="in", allow=("10.0.0.0/8",)),
+    )
+    assert hosts(trunks) == {"pbx.example", "reg.example"}

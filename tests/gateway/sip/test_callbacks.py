@@ -30,6 +30,9 @@ class Listener:
     def wired(self, wire):
         self._note(wire)
 
+    def wanted(self, name):
+        self._note(name)
+
     def faulted(self, where, error):
         self.told.append((where, repr(error)))
 
@@ -82,3 +85,9 @@ def test_a_defect_of_ours_is_told_and_goes_no_further(code):
     listener = Listener(Verdict(code), fails=True)
     asked(listener)
     assert listener.told == [("onRequest", "ValueError('a defect')")]
+
+
+def test_a_name_that_is_wanted():
+    listener = Listener()
+    callbacks.names(listener).onWanted("pbx.example")
+    assert listener.told == [("pbx.example",)]

@@ -1,5 +1,7 @@
 """The sip process without its stack: what is told, what is done, what is counted, on a clock of our own."""
 
+import select
+
 import pytest
 
 from gateway import channel
@@ -558,3 +560,13 @@ def test_a_registration_that_the_stack_can_not_send(rig):
     rig.process.each_second()
     assert [told.state for told in rig.told(events.RegistrationChanged)] == ["failed"]
     assert "sip_not_registered" in [line["event"] for line in rig.logs]
+
+
+def test_a_name_that_the_stack_wants_is_found_and_told(rig):
+    rig.stack.named = lambda *answer: rig.told_names.append(answer)
+    rig.told_names = []
+    rig.process.wanted("localhost")
+    assert select.select([rig.process._names], [], [], 10)[0]
+    rig.process._tell_names()
+    ((name, addresses, good_s),) = rig.told_names
+    assert (name, "127.0.0.1" in addresses, good_s > 0) == ("localhost", True, True)
