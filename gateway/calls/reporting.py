@@ -90,6 +90,7 @@ class Finished:
             unexpected=call.unexpected,
         )
         line = record.build(runner.identity, ending, runner.statistics)
+        line["speech"] = runner.timings.summary()
         line["audio_faults"] = [finding.cause for finding in runner.diagnosis.findings]
         line["trace"] = f"/calls/{runner.call_id}/trace"
         if self.path is None:
@@ -145,6 +146,7 @@ def _describe(runner: Runner, plane: Plane, now: float) -> dict[str, Any]:
         "seconds": round(now - (call.started if call.answered is None else call.answered), 1),
         "codec": None if call.settled is None else call.settled.codec,
         "faults": [finding._asdict() for finding in runner.diagnosis.findings],
+        "speech": runner.timings.summary(),
         "media": None,
     }
     row = row_of(runner.leg, plane)

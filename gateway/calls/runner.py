@@ -22,6 +22,7 @@ from gateway.calls.directory import SessionInfo
 from gateway.calls.dtmf import read_info
 from gateway.calls.passing import passed
 from gateway.calls.session import LiveSession
+from gateway.calls.timings import Timings
 from gateway.channel import PeerGone
 from gateway.config import Route
 from gateway.errors import GatewayError
@@ -99,6 +100,7 @@ class Runner:
         self.dialog = errand.dialog
         self.leg: Leg | None = None
         self.statistics: dict[str, float] = {}
+        self.timings = Timings()
         self.diagnosis = Diagnosis()
         self.log = log.bind(call_id=identity.call_id, sip_call_id=identity.sip_call_id)
         self._choice = errand.choice

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, Protocol
 
 from gateway.calls import mixing, routing
+from gateway.calls.timings import Timings
 from gateway.config import Config
 from gateway.ops.logs import Log, OncePerCall
 from gateway.ops.metrics import Metrics
@@ -37,6 +38,7 @@ class Participant(Protocol):
     """A leg's call, as its session sees it."""
 
     call_id: str
+    timings: Timings
 
     def joined(self, speaker: str) -> messages.CallJoined: ...
     def left(self, speaker: str, reason: str) -> messages.CallLeft: ...
@@ -218,8 +220,7 @@ class LiveSession:
     # From the stream
 
     def stream_open(self, ready: messages.SessionReady, *, again: bool) -> None:
-        if ready.mode:
-            self.mode = ready.mode
+        self._act_as(ready.mode or self.mode)
         self.is_ready = True
         if not again:
             for member in list(self._members.values()):
@@ -293,6 +294,11 @@ class LiveSession:
             case messages.CallHangup(target, reason):
                 if call := self._call(target):
                     call.hang_up(reason or "call.hangup")
+            case messages.SessionMode(_, mode):
+                self._act_as(mode)
+            case messages.TurnTiming(_, _, speaker, timing_ms):
+                if speaker in self._members:
+                    self._members[speaker].call.timings.add(timing_ms)
             case _:
                 pass  # transcripts, pong, errors: for other readers of the stream
 
@@ -316,6 +322,11 @@ class LiveSession:
         member = self._members.get(name)
         if member is not None and member.call is call and self.is_ready:
             call.stream_ready(name)
+
+    def _act_as(self, mode: str) -> None:
+        if mode != self.mode:
+            self.mode = mode
+            self._mix()
 
     def _mix(self) -> None:
         """Who hears whom has changed. A session that never had two legs needs no word about it."""

@@ -60,6 +60,8 @@ SERVER_TYPES: Final = (
     "pong",
     "transcript.partial",
     "transcript.final",
+    "turn.timing",
+    "session.mode",
     "audio.output",
     "audio.clear",
     "mark",

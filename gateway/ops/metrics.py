@@ -40,14 +40,17 @@ _RATIO: Final = (0.0001, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 _MOS: Final = (1.0, 2.0, 2.6, 3.1, 3.4, 3.6, 3.8, 4.0, 4.1, 4.2, 4.3, 4.4)
 _R: Final = (30, 50, 60, 65, 70, 75, 80, 85, 88, 90, 92, 94)
 
-#: From the end of speech to the first audio of its translation, as people wait for it.
+#: From the end of speech to the first audio of its translation, or of an agent's answer, as people wait for it.
 _SPEECH_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0, 5.0, 8.0)
 _MOMENTS = {
     "final": "its text is known",
     "translated": "its first clause is translated",
-    "first_audio": "the translation's first audio leaves for the leg",
+    "answered": "the first clause of the agent's answer is known",
+    "first_audio": "the first audio of translation or answer leaves for the leg",
     "heard": "the first audio is played on the leg",
 }
+#: What a turn is followed by, where it is not both.
+_FOLLOWED_BY = {"translated": ("translation",), "answered": ("answer",)}
 _SPEECH_EVENTS = (
     "turn",
     "interrupted",
@@ -205,14 +208,18 @@ class Metrics(Table):
 
 
 class SpeechMetrics(Table):
-    """What interpreters count: `pipeline.Measures`."""
+    """What interpreters count: `timing.Measures`."""
 
     def __init__(self) -> None:
         super().__init__()
-        moments = {name: f"From the end of speech to: {text}." for name, text in _MOMENTS.items()}
+        both = ("translation", "answer")
         self._times = {
-            name: self._histogram(f"speech_{name}_seconds", text, _SPEECH_S) for name, text in moments.items()
-        }
+            name: self._histograms(
+                f"speech_{name}_seconds", f"From the end of speech to: {text}.", _SPEECH_S,
+                of=_FOLLOWED_BY.get(name, both),
+            )
+            for name, text in _MOMENTS.items()
+        }  # fmt: skip
         self._events = self._counters("speech_events", "Turns, and what became of them.", event=_SPEECH_EVENTS)
 
     def follow(self, requests: Read, resting: Read) -> None:
@@ -229,8 +236,8 @@ class SpeechMetrics(Table):
             Levels("glotgate_speech_engine_resting", "1 while an engine is left alone.", ("stage", "engine"), resting)
         )
 
-    def timed(self, moment: str, seconds: float) -> None:
-        self._times[moment].observe(seconds)
+    def timed(self, moment: str, seconds: float, of: str) -> None:
+        self._times[moment][of].observe(seconds)
 
     def counted(self, event: str) -> None:
         self._events[event].inc()

@@ -58,6 +58,12 @@ class Table:
     def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(f"glotgate_{name}", text, buckets=buckets, registry=self.registry)
 
+    def _histograms(
+        self, name: str, text: str, buckets: Sequence[float], **labels: Sequence[str]
+    ) -> Labelled[Histogram]:
+        made = Histogram(f"glotgate_{name}", text, list(labels), buckets=buckets, registry=self.registry)
+        return Labelled(made, list(labels.values()))
+
     def _counters(self, name: str, text: str, **labels: Sequence[str]) -> Labelled[Counter]:
         return Labelled(Counter(f"glotgate_{name}", text, list(labels), registry=self.registry), list(labels.values()))
 

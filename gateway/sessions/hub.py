@@ -221,6 +221,10 @@ class Hub:
     def streams(self, live: LiveSession, count: int) -> None:
         self.studio.note(live.id, "streams", count=count)
 
+    def acts(self, live: LiveSession) -> None:
+        live.count_translation(self.clock())
+        self.studio.note(live.id, "acts_as", mode=live.mode)
+
     def processing(self, live: LiveSession, running: bool) -> None:
         live.agent.run(running, self.clock())
 

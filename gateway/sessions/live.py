@@ -10,11 +10,12 @@ from __future__ import annotations
 import binascii
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from gateway.sessions import bounds, relay
+from gateway.sessions.ends import Observer, Peer
 from gateway.sessions.lifecycle import Event, Lifecycle, Status
 from gateway.sessions.sequence import Sequence
 from gateway.sessions.store import Session
@@ -41,49 +42,6 @@ CLOSE_POLICY: Final = 1008
 CLOSE_INTERNAL: Final = 1011
 
 
-class Peer(Protocol):
-    """One connected stream."""
-
-    faults: int
-    speakers: set[str]
-
-    def send(self, message: bytes, *, audio: bool = False) -> None:
-        """Send or queue. audio: may be dropped, oldest first, for a peer that does not keep up."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Close after what is queued."""
-
-
-class Observer(Protocol):
-    """Who must know what happens in a session, in the order in which it happens."""
-
-    def changed(self, live: LiveSession, before: Status) -> None:
-        """The status has changed; `before` is what it was."""
-
-    def heard(self, live: LiveSession, speaker: str, timestamp_ms: int, mulaw: bytes) -> None:
-        """Audio of a speaker that was not heard before."""
-
-    def said(self, live: LiveSession, speaker: str, target: str | None, at_ms: int, mulaw: bytes) -> None:
-        """The interpreter's audio, as it leaves for the streams."""
-
-    def noted(self, live: LiveSession, message: msgspec.Struct) -> None:
-        """A message that belongs in the timeline: a leg, a digit, an interruption."""
-
-    def spoken(self, live: LiveSession, turn: Turn) -> None:
-        """A finished turn; when it was is the observer's to say."""
-
-    def settled(
-        self, live: LiveSession, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]
-    ) -> None:
-        """What became of a turn that was spoken, see `Sink.settled`."""
-
-    def processing(self, live: LiveSession, running: bool) -> None:
-        """The session's own agent begins or ends to work on an answer."""
-
-    def streams(self, live: LiveSession, count: int) -> None:
-        """A stream came or went; so many are left."""
-
-
 class LiveSession:
     """A session that has not ended."""
 
@@ -102,6 +60,7 @@ class LiveSession:
         self.calls: dict[str, str] = {}  # by speaker: the call that it speaks through
         self.ringing: dict[str, str] = {}  # by call, of those that were placed and not answered yet: its speaker
         self.counts: Counter[str] = Counter()
+        self.mode = record.mode  # as it acts now: after a hand-over it may be another than the one it was made with
         self.translation = UsageClock(record.translation_seconds)
         self.agent = UsageClock(record.ai_agent_seconds)
         self._transcribe = record.options["transcription"]
@@ -121,7 +80,7 @@ class LiveSession:
         ready = {
             "type": "session.ready",
             "session_id": self.id,
-            "mode": record.mode,
+            "mode": self.mode,
             "source_language": record.source_language,
             "target_language": record.target_language,
         }
@@ -169,6 +128,11 @@ class LiveSession:
         """Who speaks, or is to speak, through a call; None: there is no such call."""
         joined = next((speaker for speaker, joined in self.calls.items() if joined == call_id), None)
         return joined or self.ringing.get(call_id)
+
+    def count_translation(self, now: float) -> None:
+        """Let the clock of `usage.translation_seconds` run, or stand."""
+        translating = self.lifecycle.status is Status.ACTIVE and bool(self.peers)
+        self.translation.run(translating and self.mode in TRANSLATING, now)
 
     def warn(self, peer: Peer, code: str, message: str) -> None:
         """Tell one stream of a fault; it stays open."""
@@ -256,6 +220,15 @@ class LiveSession:
             message.translation = m.Translation(*translation)
             self._broadcast(message)
 
+    def timed(self, segment_id: str, speaker: str, timing_ms: dict[str, int]) -> None:
+        self._broadcast(m.TurnTiming(self.id, segment_id, speaker, timing_ms))
+
+    def acts_as(self, mode: str | None) -> None:
+        self.mode = mode or self.record.mode
+        self._observer.acts(self)
+        if not self.has_ended:
+            self._broadcast(m.SessionMode(self.id, self.mode))
+
     def processing(self, running: bool) -> None:
         self._observer.processing(self, running)
 
@@ -308,7 +281,7 @@ class LiveSession:
         self._observer.heard(self, message.speaker, timestamp_ms, mulaw)
         self._interpreter.audio(message.speaker, timestamp_ms, mulaw)
         if len(self.peers) > 1:
-            relay.forward(self.record.mode, self.id, self.peers, peer, message, mulaw)
+            relay.forward(self.mode, self.id, self.peers, peer, message, mulaw)
 
     def _on_ping(self, peer: Peer, _message: m.ClientMessage, now: float) -> None:
         self.lifecycle.touch(now)
@@ -376,8 +349,7 @@ class LiveSession:
     def _step(self, event: Event, now: float, reason: str | None = None) -> None:
         before = self.lifecycle.status
         changed = self.lifecycle.handle(event, now, reason)
-        translating = self.lifecycle.status is Status.ACTIVE and bool(self.peers)
-        self.translation.run(translating and self.record.mode in TRANSLATING, now)
+        self.count_translation(now)
         if changed:
             self._observer.changed(self, before)
 

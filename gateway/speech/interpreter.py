@@ -47,6 +47,12 @@ class Sink(Protocol):
     def settled(self, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]) -> None:
         """What became of a turn that `final` has told: what was heard of its translation, and when."""
 
+    def timed(self, segment_id: str, speaker: str, timing_ms: dict[str, int]) -> None:
+        """Where the time of a turn went, once: its moments (`turn.MOMENTS`) from the end of speech."""
+
+    def acts_as(self, mode: str | None) -> None:
+        """The session goes on as one of another mode, and who hears whom follows from it; None: of its own again."""
+
     def processing(self, running: bool) -> None:
         """The agent begins, or ends, to work on an answer: what `ai_agent_seconds` counts."""
 

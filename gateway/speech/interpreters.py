@@ -12,19 +12,21 @@ from collections.abc import Callable
 from gateway.errors import Fault, PeerFault
 from gateway.speech import languages
 from gateway.speech.agent import Agent
-from gateway.speech.caller import Tongue
 from gateway.speech.detection import TextDetector
 from gateway.speech.endpointing import Tuning
 from gateway.speech.engines.registry import Engines
 from gateway.speech.fallback import Chains, Health
 from gateway.speech.interpreter import Interpreter, Sink
 from gateway.speech.library import Library
-from gateway.speech.pipeline import Measures, Pipeline
+from gateway.speech.means import Means, Shared
+from gateway.speech.pipeline import Pipeline
 from gateway.speech.resilience import Limits
 from gateway.speech.roles import AI_AGENT, ALONE, HELP, ROLES, Reach, Roles
 from gateway.speech.settings import Speech
 from gateway.speech.stages import ANY, Stage, primary
 from gateway.speech.terms import AGENT, CUSTOMER, Terms, differ
+from gateway.speech.timing import Measures
+from gateway.speech.tongue import Tongue
 
 #: Seconds after which a creation that was refused for want of room may be tried again.
 _RETRY_S = 5
@@ -38,9 +40,9 @@ class Interpreters:
         rest = settings.rest
         self.health = Health(clock, Limits(rest.failures, rest.first_s, rest.longest_s))
         self.chains = Chains(engines, self.health)
-        self._settings = settings
-        self._clock = clock
-        self._measures = measures
+        endpointing = settings.endpointing
+        tuning = Tuning(hangover_ms=endpointing.hangover_ms, longest_ms=endpointing.longest_s * 1000)
+        self._means = Means(self.chains, self.missing, tuning, endpointing.clause_ms, clock, measures)
         self._detector = TextDetector()
         documents = settings.help_chat.documents
         self.library = None if documents is None else Library(documents)
@@ -60,24 +62,12 @@ class Interpreters:
 
     def make(self, terms: Terms, sink: Sink, reach: Reach = ALONE) -> Interpreter:
         """A session's interpreter. reach: what an agent can get at beyond its session."""
-        endpointing = self._settings.endpointing
-        tuning = Tuning(hangover_ms=endpointing.hangover_ms, longest_ms=endpointing.longest_s * 1000)
         if terms.mode == HELP or None in (terms.language_of(CUSTOMER), terms.language_of(AGENT)):
             self._warm()
         if terms.mode in ROLES:
-            part = self._roles.part(terms, reach, self.tongue)
-            return Agent(sink, self.chains, part, tuning, self._clock)
-        return Pipeline(
-            sink,
-            terms,
-            self.chains,
-            lambda speaker: self.tongue(terms.language_of(speaker)),
-            self.missing,
-            tuning,
-            endpointing.clause_ms,
-            self._clock,
-            self._measures,
-        )
+            return Agent(sink, terms, self._roles.part(terms, reach, self.tongue), self._means)
+        shared = Shared.fresh(self._means, lambda speaker: self.tongue(terms.language_of(speaker)))
+        return Pipeline(sink, terms, shared)
 
     def check(self, terms: Terms) -> None:
         """Before a session is made. Raises PeerFault: no chain of engines exists, or it has no room.
@@ -103,9 +93,10 @@ class Interpreters:
         hints = [f"{name}: {self.engines.by_name[name].missing(stage)}" for name in names]
         return f"{stage} of {language} can not be had ({'; '.join(hints) or 'no engine is configured for it'})"
 
-    def tongue(self, given: str | None) -> Tongue:
-        """The language of a party. Not given: one of those that are heard here."""
-        return Tongue(given, [given] if given else self._heard_here(), self._detector)
+    def tongue(self, given: str | None, likely: str | None = None) -> Tongue:
+        """The language of a party. Not given: one of those that are heard here, the likely one until it is known."""
+        heard = [given] if given else self._heard_here()
+        return Tongue(given, sorted(heard, key=lambda code: code != primary(likely or code)), self._detector)
 
     def _warm(self) -> None:
         """Load the detector's model before an utterance waits for it: half a second, and 90 MB where it is wanted."""

@@ -16,6 +16,8 @@ from typing import Final
 
 from gateway.speech.interpreter import OCTETS_PER_MS
 
+#: The first audio of a turn that a listener is sent, with a mark behind it: when that is played, the turn is heard.
+FIRST: Final = 20 * OCTETS_PER_MS
 #: Pieces whose fate is not known: minutes of speech. Beyond, the oldest counts as heard.
 OPEN_PIECES: Final = 4096
 

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from gateway.speech.caller import Tongue
-from gateway.speech.endpointing import Tuning
-from gateway.speech.stages import Ear, EngineFault, Heard, Partial, Recognizer, Stage
+from gateway.speech.means import Means
+from gateway.speech.stages import Ear, EngineFault, Heard, Partial, Stage
+from gateway.speech.tongue import Tongue
 from gateway.speech.turn import Turn
 from gateway.speech.turns import Began, Ended, Paused, Spoke, Turns
 
@@ -49,27 +49,17 @@ class Listener(Protocol):
 
 
 class Party:
-    """One speaker. clock: seconds. new_id: of a segment."""
+    """One speaker. new_id: of a segment."""
 
-    def __init__(
-        self,
-        name: str,
-        tongue: Tongue,
-        recognizer: Recognizer | None,
-        listener: Listener,
-        tuning: Tuning,
-        clause_ms: int,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-    ) -> None:
+    def __init__(self, name: str, tongue: Tongue, means: Means, listener: Listener, new_id: Callable[[], str]) -> None:
         self.name = name
         self.tongue = tongue
         self.missed = 0  #: turns that were not listened to
-        self._recognizer = recognizer
+        self._recognizer = means.recognizer(tongue)
         self._listener = listener
-        self._clock = clock
+        self._clock = means.clock
         self._new_id = new_id
-        self._turns = Turns(tuning, clause_ms)
+        self._turns = Turns(means.tuning, means.clause_ms)
         self._ear: Ear | None = None
         self._turn: Turn | None = None
         self._meant = False
@@ -88,6 +78,11 @@ class Party:
     @property
     def is_speaking(self) -> bool:
         return self._turns.speaking
+
+    @property
+    def means_to_speak(self) -> bool:
+        """A turn is in progress that is no knock and no cough."""
+        return self._turn is not None and self._meant
 
     def hear(self, timestamp_ms: int, mulaw: bytes) -> None:
         """The next audio."""
@@ -192,6 +187,7 @@ class Party:
         if rest:
             turn.clauses.put_nowait(rest)
         turn.clauses.put_nowait(None)
+        turn.understood = True
         self._listener.understood(turn)
 
     def _done(self, task: asyncio.Task[None]) -> None:

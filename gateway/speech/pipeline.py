@@ -12,98 +12,54 @@ Owns that flow for one session. Every queue has a bound. Knows stages, not engin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from collections.abc import AsyncIterator
+from typing import Final
 
 import structlog
 
-from gateway.speech.caller import Tongue
-from gateway.speech.endpointing import Tuning
 from gateway.speech.interpreter import OCTETS_PER_MS, Sink
-from gateway.speech.ledger import Account, Clause
+from gateway.speech.ledger import FIRST, Account, Clause
 from gateway.speech.line import Line
+from gateway.speech.means import Shared
 from gateway.speech.party import Party
 from gateway.speech.patience import patiently
 from gateway.speech.spoken import Sentences
-from gateway.speech.stages import EngineFault, Recognizer, Stage, Synthesizer, Translator
+from gateway.speech.stages import EngineFault, Stage
 from gateway.speech.terms import Terms, listeners
+from gateway.speech.timing import Timekeeper
 from gateway.speech.turn import Turn
 
 _log = structlog.get_logger(__name__)
 
 #: Seconds after which what was said is written down and not spoken any more.
 STALE_S: Final = 15.0
-#: The first audio of a turn that a listener is sent, with a mark behind it: when that is played, the turn is heard.
-FIRST: Final = 20 * OCTETS_PER_MS
 #: What one clause may last: a synthesizer that does not come to an end is cut off.
 LONGEST_OCTETS: Final = 60_000 * OCTETS_PER_MS
 #: Turns whose fate is not known yet: a stream that tells nothing leaves them open until they count as heard.
 OPEN_TURNS: Final = 64
 
 
-class Engines(Protocol):
-    """Who serves a stage: `fallback.Chains`, or `engines.registry.Engines`."""
-
-    def recognizer(self, language: str | None) -> Recognizer | None: ...
-    def translator(self, source: str, target: str) -> Translator | None: ...
-    def synthesizer(self, language: str) -> Synthesizer | None: ...
-
-
-class Measures(Protocol):
-    """What is counted of it."""
-
-    def timed(self, moment: str, seconds: float) -> None:
-        """A moment of a turn (`turn.MOMENTS`), from the end of speech."""
-
-    def counted(self, event: str) -> None:
-        """turn, interrupted, failed_<stage>, dropped_<what>."""
-
-
 class Pipeline:
-    """One session's. tongue: the language of a party, given or to be found out. missing: why a stage can not be had."""
+    """One session's."""
 
-    def __init__(
-        self,
-        sink: Sink,
-        terms: Terms,
-        engines: Engines,
-        tongue: Callable[[str], Tongue],
-        missing: Callable[[Stage, str], str],
-        tuning: Tuning,
-        clause_ms: int,
-        clock: Callable[[], float],
-        measures: Measures,
-    ) -> None:
+    def __init__(self, sink: Sink, terms: Terms, shared: Shared) -> None:
         self._sink = sink
         self._terms = terms
-        self._engines = engines
-        self._tongue = tongue
-        self._missing = missing
-        self._tuning = tuning
-        self._clause_ms = clause_ms
-        self._clock = clock
-        self._measures = measures
+        self._means, self._tongue, self._accounts, self._new_segment = shared
+        self._engines, self._clock, self._measures = self._means.engines, self._means.clock, self._means.measures
+        self._timekeeper = Timekeeper(sink, self._measures, "translation")
         self._parties: dict[str, Party] = {}
-        self._accounts: dict[str, Account] = {}
         self._lines: dict[str, Line] = {}
         self._open: list[Turn] = []  # told, and not all of them heard yet
         self._troubled: set[Stage] = set()
         self._absent: set[str] = set()
-        self._segments = 0
-        self._born = int(clock() * 1000)
         self._closed = False
 
     # ---- Interpreter -------------------------------------------------------------------------------
 
     def joined(self, speaker: str) -> None:
         if speaker not in self._parties:
-            tongue = self._tongue(speaker)
-            recognizer = self._engines.recognizer(tongue.given)
-            if recognizer is None and tongue.given is None:
-                recognizer = self._engines.recognizer(tongue.language)
-            self._parties[speaker] = Party(
-                speaker, tongue, recognizer, self, self._tuning, self._clause_ms, self._clock, self._new_segment
-            )
+            self._parties[speaker] = Party(speaker, self._tongue(speaker), self._means, self, self._new_segment)
             self._accounts.setdefault(speaker, Account())
 
     def left(self, speaker: str) -> None:
@@ -133,6 +89,8 @@ class Pipeline:
         for turn in self._open_turns():
             if mark == _first_mark(turn):
                 turn.reach("heard", now)
+                if turn.told:
+                    self._timekeeper.tell(turn)
         self._settle()
 
     def cleared(self, target: str, played_ms: int, dropped_ms: int) -> None:
@@ -304,6 +262,8 @@ class Pipeline:
             turn.settled = True
             return
         self._open.append(turn)
+        if "heard" in turn.reached:
+            self._timekeeper.tell(turn)
         self._sink.final(
             turn.segment_id, turn.speaker, turn.language, turn.text, turn.start_ms, turn.end_ms, turn.confidence,
             turn.translation(), turn.metadata(),
@@ -319,8 +279,7 @@ class Pipeline:
 
     def _close_turn(self, turn: Turn) -> None:
         turn.settled = True
-        for moment, seconds in turn.timing().items():
-            self._measures.timed(moment, max(0.0, seconds))
+        self._timekeeper.tell(turn)
         if turn.spoken:
             self._sink.settled(turn.segment_id, turn.translation(heard=True), turn.metadata())
 
@@ -331,14 +290,12 @@ class Pipeline:
 
     def _lack(self, stage: Stage, language: str) -> None:
         """A stage that can not be had in a language: told once."""
-        why = self._missing(stage, language)
+        self._say_once(self._means.missing(stage, language))
+
+    def _say_once(self, why: str) -> None:
         if why not in self._absent and not self._closed:
             self._absent.add(why)
             self._sink.failed("engine_not_available", why)
-
-    def _new_segment(self) -> str:
-        self._segments += 1
-        return f"seg_{self._born:x}_{self._segments}"
 
 
 def _first_mark(turn: Turn) -> str:

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.speech import phrases
 from gateway.speech.agent import Part
-from gateway.speech.caller import Tongue
 from gateway.speech.detection import TextDetector
 from gateway.speech.dialogue import Dialogue
 from gateway.speech.helpdesk import HelpDesk, Quoter
@@ -19,7 +18,8 @@ from gateway.speech.languages import TABLE
 from gateway.speech.library import Library
 from gateway.speech.settings import HelpChat
 from gateway.speech.stages import ANY, EngineFault, Stage, Thinker, Translator
-from gateway.speech.terms import CUSTOMER, Terms
+from gateway.speech.terms import AGENT, CUSTOMER, Terms
+from gateway.speech.tongue import Tongue
 from gateway.speech.toolbox import Ask, Asked, Hands, ToolAnswer, Toolbox
 from gateway.speech.tools import ToolDefinition
 
@@ -60,19 +60,20 @@ class Roles:
         self._library = library
         self._detector = detector
 
-    def part(self, terms: Terms, reach: Reach, tongue: Callable[[str | None], Tongue]) -> Part:
-        """What the agent of a session plays. tongue: of a party whose language is given, or not."""
+    def part(self, terms: Terms, reach: Reach, tongue: Callable[[str | None, str | None], Tongue]) -> Part:
+        """What the agent of a session plays. tongue: of a party whose language is given, or not, and then likely."""
 
-        def tongue_of(name: str) -> Tongue:
-            # The caller is whoever is there, under whatever name; who is called in speaks the agent's language.
+        def tongue_of(name: str, likely: str | None) -> Tongue:
+            # The caller is whoever is there, under whatever name; who is called in speaks the agent's language, or,
+            # until he has said something, the caller's.
             given = terms.language_of(name)
-            return tongue(given or (terms.source_language if name != "agent" else None))
+            return tongue(given or (terms.source_language if name != AGENT else None), likely)
 
         if terms.mode == HELP:
             return self._help(terms, reach, tongue_of)
         return self._agent(terms.options.get("ai_agent") or {}, reach, tongue_of)
 
-    def _agent(self, described: dict[str, Any], reach: Reach, tongue_of: Callable[[str], Tongue]) -> Part:
+    def _agent(self, described: dict[str, Any], reach: Reach, tongue_of: Callable[[str, str | None], Tongue]) -> Part:
         tools = [ToolDefinition.model_validate(tool) for tool in described.get("tools") or ()]
 
         def dialogue(hands: Hands, language: Callable[[], str]) -> Dialogue:
@@ -91,7 +92,7 @@ class Roles:
             dial=reach.dial,
         )
 
-    def _help(self, terms: Terms, reach: Reach, tongue_of: Callable[[str], Tongue]) -> Part:
+    def _help(self, terms: Terms, reach: Reach, tongue_of: Callable[[str, str | None], Tongue]) -> Part:
         assert self._library is not None, "checked at creation"
         settings, library = self._settings, self._library
         desks: list[HelpDesk] = []

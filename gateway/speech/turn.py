@@ -6,15 +6,24 @@ Owns the turn's account: its words, its clauses, its moments. Times are the pipe
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from gateway.speech.ledger import Clause
 
 #: Clauses of one turn that wait to be translated. A turn has a maximal length; this bounds an engine gone wild.
 CLAUSES: Final = 64
-#: The moments of a turn after its speech has ended, in the order in which they are reported.
-MOMENTS: Final = ("final", "translated", "first_audio", "heard")
+#: The moments of a turn after its speech has ended, in the order in which they are reported. A turn is translated, or
+#: answered by an agent.
+MOMENTS: Final = ("final", "translated", "answered", "first_audio", "heard")
+
+
+def segment_ids(clock: Callable[[], float]) -> Callable[[], str]:
+    """Names for the turns of a session from now on: a session that goes on after a restart repeats none."""
+    born, numbers = int(clock() * 1000), count(1)
+    return lambda: f"seg_{born:x}_{next(numbers)}"
 
 
 @dataclass(eq=False)
@@ -33,10 +42,12 @@ class Turn:
     translations: dict[str, str] = field(default_factory=dict)  # by language, in the order of the first listener
     spoken: list[tuple[str, Clause]] = field(default_factory=list)  # to whom, what
     interrupted: bool = False
+    understood: bool = False  # its text is known, or will not be
     told: bool = False  # the transcript has it
     voiced: bool = False  # nothing more of it will be spoken
     settled: bool = False
     failed: bool = False  # not understood
+    timed: bool = False  # where its time went was told
     stopped: set[str] = field(default_factory=set)  # listeners who interrupted it
 
     def __post_init__(self) -> None:
@@ -66,6 +77,9 @@ class Turn:
             return {}
         return {name: self._moments[name] - self.ended_at for name in MOMENTS if name in self._moments}
 
+    def timing_ms(self) -> dict[str, int]:
+        return {name: round(seconds * 1000) for name, seconds in self.timing().items()}
+
     def translation(self, *, heard: bool = False) -> tuple[str, str] | None:
         """(language, text) for the transcript. heard: only what the listeners heard of it, when it was interrupted."""
         if not self.translations:
@@ -78,9 +92,7 @@ class Turn:
 
     def metadata(self) -> dict[str, Any]:
         """What the transcript says of it beyond its words."""
-        metadata: dict[str, Any] = {
-            "timing_ms": {name: round(seconds * 1000) for name, seconds in self.timing().items()}
-        }
+        metadata: dict[str, Any] = {"timing_ms": self.timing_ms()}
         return metadata | ({"interrupted": True} if self.interrupted else {})
 
     @property

@@ -163,6 +163,22 @@ class TranscriptFinal(Struct, tag="transcript.final", omit_defaults=True):
     translation: Translation | None = None
 
 
+class TurnTiming(Struct, tag="turn.timing"):
+    """Where the time of a turn went: milliseconds from the end of speech to each moment that was reached."""
+
+    session_id: str
+    segment_id: str
+    speaker: str
+    timing_ms: dict[str, int]
+
+
+class SessionMode(Struct, tag="session.mode"):
+    """From here on the session acts as one of this mode."""
+
+    session_id: str
+    mode: str
+
+
 class AudioOutput(Struct, tag="audio.output", omit_defaults=True):
     """Number and time are -1 where a sender does not tell them: a default is left out, and 0 must not be."""
 
@@ -222,6 +238,8 @@ ServerMessage = (
     | Pong
     | TranscriptPartial
     | TranscriptFinal
+    | TurnTiming
+    | SessionMode
     | AudioOutput
     | AudioClear
     | Mark

@@ -60,6 +60,8 @@ Incoming = (
     | messages.Pong
     | messages.TranscriptPartial
     | messages.TranscriptFinal
+    | messages.TurnTiming
+    | messages.SessionMode
     | messages.AudioClear
     | messages.Mark
     | messages.DtmfSend

@@ -21,15 +21,11 @@ from gateway.speech.stages import Stage, ToolCall
 from tests.gateway.speech.test_endpointing import SILENCE, mulaw
 from tests.support.engines import PretendEngine
 from tests.support.session_service import Kit, StreamClient, service
+from tests.support.sinks import Measured
 
 SPEECH = mulaw(-20, 600)
 PAUSE = SILENCE * 8 * 900
 PATIENCE_S = 15.0
-
-
-class Measures:
-    def timed(self, moment: str, seconds: float) -> None: ...
-    def counted(self, event: str) -> None: ...
 
 
 class House:
@@ -98,7 +94,7 @@ async def house(folder: Path, engine: PretendEngine, **settings: Any) -> AsyncIt
         Speech.model_validate(settings),
         Engines({"pretend": engine}, names),
         asyncio.get_running_loop().time,
-        Measures(),
+        Measured(),
     )
     await interpreters.start()
     hooks: list[ToolHooks] = []
@@ -240,6 +236,40 @@ def test_an_agent_greets_asks_its_tool_answers_and_hands_over(tmp_path: Path) ->
     asyncio.run(scenario())
 
 
+def test_after_a_hand_over_to_another_language_the_two_are_translated(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        engine = interpreter()
+        async with house(tmp_path, engine) as made:
+            described = {"system_prompt": "Be brief."}
+            session = await made.created(
+                mode="ai_agent", source_language="es", target_language="en", ai_agent=described
+            )
+            async with stream(made, session, "customer") as client:
+                engine.thinks_next = [["Un momento."]]
+                made.say(client, "customer", "quiero hablar con una persona")
+                heard = await made.told(client, kind("turn.timing"))
+                assert heard["speaker"] == "customer"
+                assert list(heard["timing_ms"]) == ["final", "answered", "first_audio", "heard"]
+                await made.told(client, final("ai_agent"))
+                client.send({"type": "call.joined", "speaker": "agent", "call_id": "call_agent"})
+                assert (await made.told(client, kind("session.mode")))["mode"] == "bidirectional_translation"
+                made.say(client, "agent", "how can I help you")
+                told = await made.told(client, final("agent"))
+                assert told["translation"] == {"language": "es", "text": "[es how can I help you]"}
+                await made.told(client, lambda message: _is_for(message, "customer"))
+                made.kit.clock.now += 7
+                client.send({"type": "call.left", "speaker": "agent", "call_id": "call_agent"})
+                assert (await made.told(client, kind("session.mode")))["mode"] == "ai_agent"
+                made.kit.clock.now += 5
+                engine.thinks_next = [["Claro."]]
+                made.say(client, "customer", "otra vez")
+                assert (await made.told(client, final("ai_agent")))["text"] == "Claro."
+                shown = (await made.kit.get(f"/v1/sessions/{session['id']}")).json()
+                assert (shown["mode"], shown["usage"]["translation_seconds"]) == ("ai_agent", 7.0)
+
+    asyncio.run(scenario())
+
+
 def test_only_what_was_heard_of_an_agent_is_in_the_transcript(tmp_path: Path) -> None:
     async def scenario() -> None:
         engine = interpreter()
@@ -304,7 +334,9 @@ def test_help_is_read_out_of_the_documents_and_names_them(tmp_path: Path) -> Non
                 made.say(client, "customer", "do you insure helicopters")
                 assert (await made.told(client, final("ai_agent")))["text"] == phrase("unknown", "en")[1]
             turns = [turn for turn in await made.transcript(session) if turn["speaker"] == "ai_agent"]
-            assert [turn.get("metadata") for turn in turns] == [None, {"sources": ["hours.md › Opening hours"]}, None]
+            said = [turn.get("metadata") or {} for turn in turns]
+            assert [one.get("sources") for one in said] == [None, ["hours.md › Opening hours"], None]
+            assert list(said[1]["timing_ms"]) == ["final", "answered", "first_audio", "heard"]
 
     asyncio.run(scenario())
 

@@ -22,6 +22,8 @@ class Ear:
         self.errors: list[str] = []
         self.working: list[bool] = []
         self.done: list[tuple[str, ...]] = []
+        self.modes: list[str | None] = []
+        self.timings: list[tuple[str, dict[str, int]]] = []
         self._marks: list[tuple[int, str]] = []
         self._reported_ms = 0
         self._dropped_ms = 0
@@ -82,12 +84,19 @@ class Ear:
         translation: tuple[str, str] | None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self.finals.append({"speaker": speaker, "language": language, "text": text, "metadata": metadata})
+        told = {"speaker": speaker, "language": language, "text": text, "metadata": metadata}
+        self.finals.append(told | {"translation": translation})
 
     def settled(
         self, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any] | None = None
     ) -> None:
-        raise AssertionError("an agent tells a turn when all of it is known")
+        """Of a turn that was translated after a hand-over."""
+
+    def timed(self, segment_id: str, speaker: str, timing_ms: dict[str, int]) -> None:
+        self.timings.append((speaker, timing_ms))
+
+    def acts_as(self, mode: str | None) -> None:
+        self.modes.append(mode)
 
     def processing(self, running: bool) -> None:
         self.working.append(running)

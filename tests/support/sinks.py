@@ -23,6 +23,8 @@ class NotingSink:
         self.finals: list[Final] = []
         self.settlements: list[tuple[str, tuple[str, str] | None, dict[str, Any]]] = []
         self.failures: list[tuple[str, str]] = []
+        self.timings: list[tuple[str, dict[str, int]]] = []
+        self.modes: list[str | None] = []
 
     def audio(self, speaker: str, target: str | None, timestamp_ms: int, mulaw: bytes) -> None:
         self.sent.append((speaker, target, mulaw))
@@ -53,6 +55,12 @@ class NotingSink:
     def settled(self, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]) -> None:
         self.settlements.append((segment_id, translation, metadata))
 
+    def timed(self, segment_id: str, speaker: str, timing_ms: dict[str, int]) -> None:
+        self.timings.append((segment_id, timing_ms))
+
+    def acts_as(self, mode: str | None) -> None:
+        self.modes.append(mode)
+
     def processing(self, running: bool) -> None:
         raise AssertionError("no agent works here")
 
@@ -72,11 +80,11 @@ class NotingSink:
 
 class Measured:
     def __init__(self) -> None:
-        self.times: list[tuple[str, float]] = []
+        self.times: list[tuple[str, float, str]] = []
         self.events: list[str] = []
 
-    def timed(self, moment: str, seconds: float) -> None:
-        self.times.append((moment, seconds))
+    def timed(self, moment: str, seconds: float, of: str) -> None:
+        self.times.append((moment, seconds, of))
 
     def counted(self, event: str) -> None:
         self.events.append(event)

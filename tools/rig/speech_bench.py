@@ -21,15 +21,16 @@ from typing import Any
 import numpy as np
 
 from gateway.speech import mulaw
-from gateway.speech.caller import Tongue
 from gateway.speech.detection import TextDetector
 from gateway.speech.endpointing import Tuning
 from gateway.speech.engines import hearing_worker
 from gateway.speech.engines.offline import Offline
 from gateway.speech.engines.registry import Engines
+from gateway.speech.means import Means, Shared
 from gateway.speech.pipeline import Pipeline
 from gateway.speech.stages import Heard, Stage, Translator
 from gateway.speech.terms import Terms
+from gateway.speech.tongue import Tongue
 from rig.daemon import Daemon, end_in_order
 from rig.demo import create_key, create_session
 from rig.latency import quantile
@@ -214,7 +215,7 @@ class Ear:
     def ignore(self, *_: Any) -> None:
         """What is of no interest here."""
 
-    clear = mark = partial = settled = processing = transfer = end_call = ignore
+    clear = mark = partial = settled = timed = acts_as = processing = transfer = end_call = ignore
 
 
 class Stalling:
@@ -271,7 +272,7 @@ class Some:
 
 
 class Nothing:
-    def timed(self, moment: str, seconds: float) -> None: ...
+    def timed(self, moment: str, seconds: float, of: str) -> None: ...
     def counted(self, event: str) -> None: ...
 
 
@@ -285,10 +286,11 @@ async def measure_stall(folder: Path) -> dict[str, Any]:
     terms, detector = Terms("bidirectional_translation", "en", "es"), TextDetector()
 
     def pipeline(ear: Ear, translator: Translator, recognizer: Known | None = None) -> Pipeline:
-        return Pipeline(
-            ear, terms, Some(engines, translator, recognizer), lambda name: Tongue("en", ["en"], detector),
-            lambda stage, language: f"{stage} of {language}", Tuning(hangover_ms=500), 260, time.monotonic, Nothing(),
+        means = Means(
+            Some(engines, translator, recognizer), lambda stage, language: f"{stage} of {language}",
+            Tuning(hangover_ms=500), 260, time.monotonic, Nothing(),
         )  # fmt: skip
+        return Pipeline(ear, terms, Shared.fresh(means, lambda name: Tongue("en", ["en"], detector)))
 
     lags: list[float] = []
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.calls.session import LiveSession, Place
+from gateway.calls.timings import Timings
 from gateway.config import Config, Logging
 from gateway.errors import Fault
 from gateway.ops.logs import OncePerCall, make_logger
@@ -61,6 +62,7 @@ class FakeClient:
 class FakeCall:
     def __init__(self, name: str) -> None:
         self.call_id = f"call_{name}"
+        self.timings = Timings()
         self.heard: list[Any] = []
 
     def joined(self, speaker: str) -> messages.CallJoined:
@@ -249,6 +251,36 @@ def test_one_leg_needs_no_mix_two_do_and_the_last_one_hears_nobody() -> None:
         rig.gains.clear()
         rig.session.leave("customer", "peer_bye")
         assert [(g.row, g.sources) for g in rig.gains] == [(1, [])]
+
+    run(story)
+
+
+def test_a_session_that_acts_as_another_is_mixed_anew() -> None:
+    async def story(rig: Rig) -> None:
+        rig.open("ai_agent")
+        rig.attached("a", 0)
+        rig.attached("b", 1)
+        assert [source[2] for g in rig.gains for source in g.sources] == [1.0, 1.0]
+        rig.gains.clear()
+        rig.session.stream_message(messages.SessionMode("sess_1", "bidirectional_translation"))
+        rig.session.stream_message(messages.SessionMode("sess_1", "bidirectional_translation"))
+        assert [round(source[2], 3) for g in rig.gains for source in g.sources] == [0.126, 0.126]
+        rig.gains.clear()
+        rig.session.stream_open(messages.SessionReady("sess_1", "ai_agent"), again=True)  # meanwhile it was taken back
+        assert [source[2] for g in rig.gains for source in g.sources] == [1.0, 1.0]
+
+    run(story)
+
+
+def test_where_the_time_went_is_added_to_the_call_that_spoke() -> None:
+    async def story(rig: Rig) -> None:
+        rig.open()
+        customer, agent = rig.attached("a", 0), rig.attached("b", 1)
+        for speaker in ("customer", "nobody"):
+            rig.session.stream_message(messages.TurnTiming("sess_1", "seg_1", speaker, {"heard": 700}))
+        assert agent.timings.summary() is None
+        told = customer.timings.summary()
+        assert told == {"turns": 1, "timing_ms": {"heard": {"count": 1, "p50": 700, "max": 700}}}
 
     run(story)
 

@@ -82,6 +82,8 @@ class FakeObserver:
         self.notes: list[msgspec.Struct] = []
         self.turns: list[Turn] = []
         self.working: list[bool] = []
+        self.modes: list[str] = []
+        self.now = 10.0
         self.settlements: list[tuple[str, tuple[str, str] | None, dict[str, Any]]] = []
         self.counts: list[int] = []
 
@@ -101,6 +103,10 @@ class FakeObserver:
         self, live: LiveSession, segment_id: str, translation: tuple[str, str] | None, metadata: dict[str, Any]
     ) -> None:
         self.settlements.append((segment_id, translation, metadata))
+
+    def acts(self, live: LiveSession) -> None:
+        live.count_translation(self.now)
+        self.modes.append(live.mode)
 
     def processing(self, live: LiveSession, running: bool) -> None:
         self.working.append(running)
@@ -358,6 +364,31 @@ def test_turns_that_wait_to_be_settled_are_bounded(scene: Scene) -> None:
         sink.final(f"seg_{number}", "agent", "en", "x", 0, 1, 1.0, None)
     sink.settled("seg_0", None, {})
     assert scene.observer.settlements == []
+
+
+def test_where_the_time_went_goes_to_the_streams_transcribed_or_not(scene: Scene) -> None:
+    peer = scene.join()
+    scene.live.record.options["transcription"]["enabled"] = False
+    scene.interpreter.sink.timed("seg_1", "customer", {"final": 300, "heard": 900})
+    assert peer.sent[-1] == {
+        "type": "turn.timing", "session_id": scene.live.id, "segment_id": "seg_1", "speaker": "customer",
+        "timing_ms": {"final": 300, "heard": 900},
+    }  # fmt: skip
+
+
+def test_a_session_that_acts_as_another_says_so_and_counts_translation(scene: Scene) -> None:
+    peer = scene.join()
+    scene.tell(peer, audio_input("customer", 0, b"\x01"))
+    scene.interpreter.sink.acts_as("bidirectional_translation")
+    told = {"type": "session.mode", "session_id": scene.live.id, "mode": "bidirectional_translation"}
+    assert peer.sent[-1] == told
+    assert scene.join().sent[0]["mode"] == "bidirectional_translation"
+    scene.observer.now = 17.0
+    scene.interpreter.sink.acts_as(None)
+    assert peer.sent[-1] == told | {"mode": "help_chat_voice"}
+    assert scene.live.translation.total(99.0) == 7.0
+    assert scene.observer.modes == ["bidirectional_translation", "help_chat_voice"]
+    assert scene.live.record.mode == "help_chat_voice"
 
 
 def test_the_interpreter_acts_on_calls(scene: Scene) -> None:

@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 from gateway.speech.agent import NAME, Agent, Part
-from gateway.speech.caller import Tongue
-from gateway.speech.detection import TextDetector
 from gateway.speech.dialogue import Dialogue
-from gateway.speech.endpointing import Tuning
-from gateway.speech.engines.registry import Engines
 from gateway.speech.phrases import phrase
-from gateway.speech.stages import EngineFault, Stage, Tool, ToolCall
+from gateway.speech.stages import EngineFault, Heard, Partial, Stage, Tool, ToolCall
+from gateway.speech.terms import Terms
 from gateway.speech.toolbox import Hands
 from tests.gateway.speech.test_endpointing import SILENCE, mulaw
 from tests.support.agents import Ear, until
 from tests.support.engines import PretendEngine
+from tests.support.interpreting import means, tongue
+from tests.support.sinks import Measured
 
 SPEECH = mulaw(-20, 600)
 PAUSE = SILENCE * 8 * 800
@@ -41,9 +40,10 @@ class Tools:
 class Scene:
     def __init__(self, do: Callable[[Hands], Awaitable[str]] | None = None, **part: Any) -> None:
         self.ear = Ear()
-        self.engine = PretendEngine("pretend", hears={"en", "es"}, speaks={"en", "es"}, thinks={"*"})
-        engines = Engines({"pretend": self.engine}, {stage: ["pretend"] for stage in Stage})
-        detector = TextDetector()
+        self.engine = PretendEngine(
+            "pretend", hears={"en", "es"}, pairs={("en", "es"), ("es", "en")}, speaks={"en", "es"}, thinks={"*"}
+        )
+        self.measured = Measured()
         self.dialogue: Dialogue
 
         async def system(question: str) -> str:
@@ -55,9 +55,10 @@ class Scene:
             self.dialogue = Dialogue(self.engine.thinker, system, tools)
             return self.dialogue
 
-        language = part.pop("language", "en")
-        tongue = lambda name: Tongue(language, ["en", "es"], detector)  # noqa: E731
-        self.agent = Agent(self.ear, engines, Part(tongue, dialogue, **part), Tuning(), self.ear.clock)
+        languages = {"customer": part.pop("language", "en"), "agent": part.pop("human", "en")}
+        played = Part(lambda name, likely: tongue(languages[name], likely or "en"), dialogue, **part)
+        made = means(self.engine, self.ear.clock, self.measured)
+        self.agent = Agent(self.ear, Terms("ai_agent", languages["customer"], languages["agent"]), played, made)
         self.ear.attach(
             lambda mark: self.agent.played("customer", mark),
             lambda played, dropped: self.agent.cleared("customer", played, dropped),
@@ -115,7 +116,7 @@ def test_it_greets_once_and_answers() -> None:
         assert scene.history[0] == ("assistant", "Welcome to the shop.")
         assert scene.ear.working == [True, False, True, False]
         assert scene.ear.to == "customer"
-        assert scene.ear.finals[0]["metadata"] is None
+        assert scene.ear.finals[0]["metadata"] is None  # nobody waited for the greeting
 
     play(scenario, greeting="Welcome to the shop.")
 
@@ -141,8 +142,67 @@ def test_an_interruption_stops_it_and_only_what_was_heard_counts() -> None:
         assert scene.ear.waiting_ms == 0
         answers = [final for final in scene.ear.finals if final["speaker"] == NAME]
         assert [answer["text"] for answer in answers] == ["one two three", "Of course."]
-        assert [answer["metadata"] for answer in answers] == [{"interrupted": True}, None]
+        assert [answer["metadata"].get("interrupted") for answer in answers] == [True, None]
+        assert sorted(scene.measured.events) == ["interrupted", "turn", "turn"]
         assert ("assistant", "one two three [interrupted by the caller]") in scene.history
+
+    play(scenario)
+
+
+def test_where_the_time_of_an_answer_went_is_told_everywhere() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.engine.stalls = {Stage.THINKING}
+        scene.turn("tell me", ["One two three. ", "Four."])
+        await until(lambda: scene.engine.thinker is not None and scene.engine.thinker.asked)
+        scene.ear.now += 1.0
+        scene.engine.go.set()
+        await until(lambda: scene.ear.received_ms)
+        scene.ear.now += 0.3
+        await scene.heard(2)
+        asked, answered = (final["metadata"]["timing_ms"] for final in scene.ear.finals)
+        assert asked == {"final": 500}  # the frames of a turn come at once here, and its end with them
+        assert answered == {"final": 500, "answered": 1500, "first_audio": 1500, "heard": 1820}
+        assert scene.ear.timings == [("customer", answered)]
+        assert {(name, of) for name, _, of in scene.measured.times} == {(name, "answer") for name in answered}
+
+    play(scenario)
+
+
+def test_an_answer_that_nobody_heard_is_timed_as_far_as_it_came() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.turn("tell me", ["One two three."])
+        await until(lambda: scene.ear.received_ms == 60)
+        scene.agent.left("customer")
+        assert scene.ear.timings == [("customer", {"final": 500, "answered": 500, "first_audio": 500})]
+
+    play(scenario)
+
+
+def test_who_hangs_up_in_the_middle_is_written_down_as_far_as_he_was_understood() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.say(SPEECH)
+        assert scene.engine.recognizer is not None
+        scene.engine.recognizer.ears[0].partial(Partial("I will not"))
+        scene.agent.left("customer")
+        await asyncio.sleep(0)
+        assert scene.transcript == [("customer", "I will not")]
+
+    play(scenario)
+
+
+def test_turns_are_told_in_their_order_though_the_first_takes_longer() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.say(SPEECH + PAUSE + SPEECH + PAUSE)
+        assert scene.engine.recognizer is not None
+        first, second = scene.engine.recognizer.ears[0].ends
+        second.set_result(Heard("my order", "en", 1.0))
+        await asyncio.sleep(0.01)
+        assert scene.transcript == []
+        scene.engine.thinks_next.append(["Here."])
+        first.set_result(Heard("where is", "en", 1.0))
+        await scene.heard(3)
+        assert scene.transcript == [("customer", "where is"), ("customer", "my order"), (NAME, "Here.")]
+        assert ("user", "where is my order") in scene.history
 
     play(scenario)
 
@@ -260,6 +320,27 @@ def test_a_human_who_is_called_takes_over_and_leaves_again() -> None:
     play(scenario, _dial, dial=dial)
 
 
+def test_a_human_of_another_language_is_translated_both_ways_until_he_leaves() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.turn("hola", ["Hola."])
+        await scene.heard(2)
+        scene.agent.joined("agent")
+        assert scene.ear.modes == ["bidirectional_translation"]
+        scene.turn("quiero hablar")
+        scene.turn("one moment", speaker="agent")
+        await scene.heard(4)
+        told = {final["speaker"]: final["translation"] for final in scene.ear.finals[2:]}
+        assert told == {"customer": ("en", "[en quiero hablar]"), "agent": ("es", "[es one moment]")}
+        scene.agent.left("agent")
+        assert scene.ear.modes == ["bidirectional_translation", None]
+        # What the human said last was still on its way: the account of what was heard goes on.
+        scene.turn("gracias", ["De nada amigo."])
+        await scene.heard(6)
+        assert scene.transcript[-1] == (NAME, "De nada amigo.")
+
+    play(scenario, language="es", human="en")
+
+
 def test_without_anybody_who_dials_the_thinker_is_told() -> None:
     async def scenario(scene: Scene) -> None:
         scene.turn("a human please", [CALL])
@@ -293,7 +374,7 @@ def test_sources_are_in_the_transcript() -> None:
     async def scenario(scene: Scene) -> None:
         scene.turn("when do you open", ["At nine."])
         await scene.heard(2)
-        assert scene.ear.finals[1]["metadata"] == {"sources": ["hours.md"]}
+        assert scene.ear.finals[1]["metadata"]["sources"] == ["hours.md"]
 
     play(scenario, sources=lambda: ["hours.md"])
 

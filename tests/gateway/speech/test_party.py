@@ -8,16 +8,12 @@ from itertools import count
 import pytest
 
 from gateway.speech import party as module
-from gateway.speech.caller import Tongue
-from gateway.speech.detection import TextDetector
-from gateway.speech.endpointing import Tuning
 from gateway.speech.party import Party
 from gateway.speech.stages import EngineFault, Partial, Stage
 from gateway.speech.turn import Turn
 from tests.gateway.speech.test_endpointing import SILENCE, mulaw
 from tests.support.engines import PretendEngine
-
-DETECTOR = TextDetector()
+from tests.support.interpreting import means, tongue
 
 
 class Told:
@@ -51,10 +47,8 @@ class Scene:
         self.told = Told()
         self.now = 100.0
         numbers = count(1)
-        self.party = Party(
-            "customer", Tongue("en", ["en"], DETECTOR), self.engine.recognizer, self.told, Tuning(hangover_ms=500),
-            260, lambda: self.now, lambda: f"seg_{next(numbers)}",
-        )  # fmt: skip
+        made = means(self.engine, lambda: self.now)
+        self.party = Party("customer", tongue("en"), made, self.told, lambda: f"seg_{next(numbers)}")
         self.clock_ms = 0
 
     def say(self, ms: int, seed: int = 0) -> None:
@@ -178,10 +172,12 @@ def test_who_leaves_is_understood_still() -> None:
 
 def test_without_a_recognizer_nobody_is_told_of_turns() -> None:
     told = Told()
-    deaf = Party("agent", Tongue("xx", ["xx"], DETECTOR), None, told, Tuning(), 260, lambda: 0.0, lambda: "seg")
+    engine = PretendEngine("pretend", hears={"en"})
+    deaf = Party("agent", tongue("xx"), means(engine, lambda: 0.0), told, lambda: "seg")
     audio = mulaw(-20, 500)
     for at in range(0, len(audio), 160):
         deaf.hear(at // 8, audio[at : at + 160])
     assert deaf.is_speaking
     assert not deaf.can_hear
+    assert not deaf.means_to_speak
     assert told.log == []

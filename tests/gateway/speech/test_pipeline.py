@@ -9,18 +9,14 @@ import pytest
 
 from gateway.speech import patience
 from gateway.speech import pipeline as module
-from gateway.speech.caller import Tongue
-from gateway.speech.detection import TextDetector
-from gateway.speech.endpointing import Tuning
-from gateway.speech.engines.registry import Engines
+from gateway.speech.means import Shared
 from gateway.speech.pipeline import Pipeline
 from gateway.speech.stages import EngineFault, Partial, Stage
 from gateway.speech.terms import Terms
 from tests.gateway.speech.test_endpointing import SILENCE, mulaw
 from tests.support.engines import TONE, PretendEar, PretendEngine
+from tests.support.interpreting import means, tongue
 from tests.support.sinks import Measured, NotingSink
-
-DETECTOR = TextDetector()
 
 
 class Scene:
@@ -32,12 +28,9 @@ class Scene:
         self.sink, self.measured = NotingSink(), Measured()
         self.now = 1000.0
         terms = Terms(mode, "en", "es")
-        engines = Engines({"pretend": self.engine}, {stage: ["pretend"] for stage in Stage})
-        self.pipeline = Pipeline(
-            self.sink, terms, engines, lambda name: Tongue(terms.language_of(name), ["en"], DETECTOR),
-            lambda stage, language: f"no {stage} of {language}", Tuning(hangover_ms=500), 260, lambda: self.now,
-            self.measured,
-        )  # fmt: skip
+        made = means(self.engine, lambda: self.now, self.measured)
+        shared = Shared.fresh(made, lambda name: tongue(terms.language_of(name)))
+        self.pipeline = Pipeline(self.sink, terms, shared)
         self.clocks: dict[str, int] = {}
 
     async def say(self, speaker: str, text: str, ms: int = 500) -> None:
@@ -152,7 +145,9 @@ def test_the_transcript_learns_when_it_was_heard() -> None:
         timing = metadata["timing_ms"]
         assert 500 <= timing["final"] <= timing["translated"] <= timing["first_audio"] <= timing["heard"] - 1000
         assert "interrupted" not in metadata
-        assert {name for name, _ in s.measured.times} == {"final", "translated", "first_audio", "heard"}
+        assert {name for name, _, _ in s.measured.times} == {"final", "translated", "first_audio", "heard"}
+        assert {of for _, _, of in s.measured.times} == {"translation"}
+        assert s.sink.timings == [(segment, timing)]
 
     scene(test)
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from gateway.speech.agent import Part
-from gateway.speech.caller import Tongue
 from gateway.speech.detection import TextDetector
 from gateway.speech.engines.registry import Engines
 from gateway.speech.library import Library
@@ -18,6 +17,7 @@ from gateway.speech.roles import ALONE, Reach, Roles
 from gateway.speech.settings import HelpChat
 from gateway.speech.stages import EngineFault, Stage
 from gateway.speech.terms import Terms
+from gateway.speech.tongue import Tongue
 from gateway.speech.toolbox import Asked, ToolAnswer
 from tests.support.engines import PretendEngine
 
@@ -48,8 +48,8 @@ def roles(thinks: set[str], folder: Path | None = None, **settings: Any) -> tupl
     return Roles(HelpChat(**settings), engines, library, DETECTOR), engine
 
 
-def tongue(given: str | None) -> Tongue:
-    return Tongue(given, [given] if given else ["en", "es"], DETECTOR)
+def tongue(given: str | None, likely: str | None = None) -> Tongue:
+    return Tongue(given, [given or likely or "en", "en", "es"], DETECTOR)
 
 
 def answer(part: Part, question: str, language: str = "en") -> str:
@@ -71,7 +71,7 @@ def test_an_agent_has_its_prompt_its_greeting_and_its_tools() -> None:
 
     part = made.part(Terms("ai_agent", "es", options={"ai_agent": AGENT}), Reach(ask), tongue)
     assert (part.greeting, part.voice) == ("Welcome!", "nova")
-    assert part.tongue("customer").given == "es"
+    assert part.tongue("customer", None).given == "es"
     assert answer(part, "how many", "es-MX") == "We have ten."
     assert engine.thinker is not None
     (system, _) = engine.thinker.asked[0]
@@ -121,7 +121,8 @@ def test_the_language_of_a_greeting_is_found_out() -> None:
     part = made.part(Terms("ai_agent", None, options={"ai_agent": AGENT}), ALONE, tongue)
     assert part.greeted_in is not None
     assert asyncio.run(_await(part, "Buenos días, ¿en qué puedo ayudarle?")) == "es"
-    assert part.tongue("customer").given is None
+    assert part.tongue("customer", None).given is None
+    assert part.tongue("agent", "es").language == "es"  # as the caller, until he has said something
 
 
 async def _await(part: Part, text: str) -> str:
@@ -132,7 +133,7 @@ async def _await(part: Part, text: str) -> str:
 def test_who_is_called_in_speaks_the_agents_language() -> None:
     made, _ = roles({"*"})
     part = made.part(Terms("ai_agent", "es", "en", options={"ai_agent": AGENT}), ALONE, tongue)
-    assert (part.tongue("agent").given, part.tongue("customer").given) == ("en", "es")
+    assert (part.tongue("agent", "es").given, part.tongue("customer", None).given) == ("en", "es")
 
 
 def test_without_a_webhook_to_ask_a_tool_fails() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.speech import voice as module
+from gateway.speech.ledger import Account
 from gateway.speech.stages import EngineFault, Stage
 from gateway.speech.voice import Voice
 from tests.support.agents import Ear, until
@@ -22,8 +23,9 @@ def with_voice(scenario: Callable[[Voice, Ear, PretendEngine], Awaitable[None]],
         engine = PretendEngine("pretend", speaks={"en"})
         sink = Ear(**ear)
         voice = Voice(
-            sink, "ai_agent", "customer", lambda code: engine.synthesizer if code == "en" else None, sink.clock
-        )
+            sink, "ai_agent", "customer", lambda code: engine.synthesizer if code == "en" else None, sink.clock,
+            Account(),
+        )  # fmt: skip
         sink.attach(voice.played, voice.cleared)
         await scenario(voice, sink, engine)
 
