@@ -41,8 +41,11 @@ def _programs() -> Path:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Run a server until the block ends, in a folder of its own: pytest's are closed to the server's user."""
+def server(*, durable: bool = False) -> Iterator[Server]:
+    """Run a server until the block ends, in a folder of its own: pytest's are closed to the server's user.
+
+    durable: a commit waits for the disk, as anybody's does who measures.
+    """
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path may have 107 characters
     prefix: list[str] = []
@@ -52,7 +55,9 @@ def server() -> Iterator[Server]:
     data = folder / "data"
     try:
         _call(prefix, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
-        settings = f"-k {folder} -h '' -c fsync=off -c synchronous_commit=off -c max_connections=200"
+        settings = f"-k {folder} -h '' -c max_connections=200"
+        if not durable:
+            settings += " -c fsync=off -c synchronous_commit=off"
         _call(prefix, programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", settings, "start")
         try:
             yield Server(folder)

@@ -60,6 +60,13 @@ def test_upgrade_by_several_at_once(database_url: str) -> None:
         one.close()
 
 
+def test_what_is_committed_is_on_the_disk(tmp_path: Path) -> None:
+    """SQLite's FULL (2): with NORMAL, in WAL mode, a power loss undoes the last transactions."""
+    database = Database(f"sqlite:///{tmp_path}/s.db")
+    assert database.call(lambda c: c.execute(text("PRAGMA synchronous")).scalar()) == 2
+    database.close()
+
+
 def test_sqlite_reads_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/deep/in/s.db")
     database.upgrade()
