@@ -6,6 +6,7 @@ what a call does with what it is told.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,6 +29,7 @@ class Agency:
         self.traces = Traces(send)
         self._feed = feed
         self._log = log
+        self._send = send
         self._ready = ready
         self._orphans: dict[str, Runner] = {}  # by Call-ID
 
@@ -37,9 +39,15 @@ class Agency:
         self._feed.restarted()
         self._orphans |= {runner.identity.sip_call_id: runner for runner in calls}
 
+    def attached(self) -> None:
+        """A fresh process; it reads this before the first INVITE."""
+        if self._orphans:
+            self._hand_over()
+
     def over(self, runner: Runner) -> None:
         """A call has ended."""
-        self._orphans.pop(runner.identity.sip_call_id, None)
+        if self._orphans.pop(runner.identity.sip_call_id, None) is not None:
+            self._hand_over()
         self.traces.over(runner.call_id, runner.identity.sip_call_id)
 
     def take(self, event: News) -> None:
@@ -68,6 +76,10 @@ class Agency:
         if self.agent is None or self.agent.fit_for_network:
             return []
         return [f"this pjsua2 build is not fit for a network and carries {self.agent.max_calls} calls"]
+
+    def _hand_over(self) -> None:
+        """A trunk's limit holds for calls that only we know of, too."""
+        self._send(sip.Carried(dict(Counter(runner.trunk for runner in self._orphans.values()))))
 
     def _stray(self, event: sip.Stray) -> None:
         """A BYE for a dialog that was lost with its process: the peer has ended the call all the same."""

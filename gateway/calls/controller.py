@@ -105,6 +105,7 @@ class Controller:
         self.sip_lost()
         self._sip = channel
         self._loop.add_reader(channel.fileno(), self._read_sip)
+        self._agency.attached()
 
     def reconfigure(self, config: Config) -> None:
         """Another configuration, from the next call, stream and decision on; what runs keeps its terms."""

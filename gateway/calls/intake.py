@@ -16,10 +16,11 @@ from gateway.calls import actions as do
 from gateway.calls import record, routing
 from gateway.calls.addresses import Addresses
 from gateway.calls.call import Limits
+from gateway.calls.errand import Errand, errand_of, new_call_id
 from gateway.calls.incoming import IncomingCall
 from gateway.calls.media import LegMedia
 from gateway.calls.outgoing import OutgoingCall
-from gateway.calls.runner import Errand, Exchange, Runner, errand_of
+from gateway.calls.runner import Exchange, Runner
 from gateway.config import Config
 from gateway.ops.logs import Log
 from gateway.sip import events as sip
@@ -108,7 +109,3 @@ class Intake:
         key = b"" if srtp == "disabled" else os.urandom(KEY_BYTES)
         number = self._random.randrange(1, 1 << 62)
         return LegMedia(self._addresses.towards(source, offer), codecs, number, srtp=srtp, key=key)
-
-
-def new_call_id() -> str:
-    return f"call_{secrets.token_hex(13)}"

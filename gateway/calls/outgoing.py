@@ -79,6 +79,9 @@ class OutgoingCall(Call):
         self._dialog = False
         self._dialog_over = True
         self.sip_code = event.code or 500
+        if event.cause == "limited":  # our own refusal, not the other end's
+            full = GatewayError(Fault.CAPACITY, event.reason, retry_after_s=self._limits.retry_after_s)
+            return self._fail(full, now)
         words = f"{self.sip_code} {event.reason}".strip()
         return self._fail(GatewayError(Fault.DIAL_FAILED, words), now)
 

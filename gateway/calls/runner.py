@@ -7,31 +7,29 @@ the place in the session. The rules are in `call.py`.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from gateway.calls import actions as do
-from gateway.calls import causes, inputs, record, routing
+from gateway.calls import causes, inputs, routing
 from gateway.calls import media as sdp_media
 from gateway.calls.call import Call, State
 from gateway.calls.diagnosis import Diagnosis
 from gateway.calls.directory import SessionInfo
 from gateway.calls.dtmf import read_info
+from gateway.calls.errand import Errand
 from gateway.calls.passing import passed
 from gateway.calls.session import LiveSession
 from gateway.calls.timings import Timings
 from gateway.channel import PeerGone
-from gateway.config import Route
 from gateway.errors import GatewayError
 from gateway.ops.logs import Log
 from gateway.ops.metrics import Metrics
 from gateway.sip import events as sip
 from gateway.stream import messages
 from gateway.stream.connection import Over
-from gateway.trunks import IMPLICIT, Trunk
 from rtp import control
 from rtp.engine import Engine, EngineRefused, Leg
 
@@ -53,40 +51,6 @@ class Exchange(Protocol):
     def session(self, info: SessionInfo) -> LiveSession: ...
     def leg_opened(self, leg: Leg, runner: Runner) -> None: ...
     def over(self, runner: Runner) -> None: ...
-
-
-class Errand(NamedTuple):
-    """What an INVITE asks for. choice: of the session; None: there is none, and the call is refused at once.
-
-    speaker: what the leg wants to be called; None: by order of arrival. dial: where to, of a call of ours; its SDP
-    is added when there is one. progress: who ordered it. trunk: on whose terms; headers: those that it passes on.
-    """
-
-    dialog: int
-    identity: record.Identity
-    choice: routing.Existing | routing.Create | None
-    speaker: str | None
-    dial: sip.Dial | None = None
-    progress: Callable[[do.Progress], None] = lambda progress: None
-    trunk: Trunk = IMPLICIT
-    headers: dict[str, str] | None = None
-
-
-def errand_of(event: sip.Invited, routes: Sequence[Route], trunk: Trunk = IMPLICIT) -> Errand:
-    """Read an INVITE by the rules of `routing.py`."""
-    choice = routing.choose(event, routes, trunk)
-    identity = record.Identity(
-        call_id=f"call_{secrets.token_hex(13)}",
-        sip_call_id=event.sip_call_id,
-        direction="inbound",
-        from_uri=event.from_uri,
-        to_uri=event.to_uri,
-        source=event.source,
-        transport=event.transport,
-        route=choice.route if isinstance(choice, routing.Create) else "",
-    )
-    speaker = routing.speaker(event, routes, trunk)
-    return Errand(event.dialog, identity, choice, speaker, trunk=trunk, headers=passed(event.headers, trunk))
 
 
 class Runner:
@@ -136,6 +100,11 @@ class Runner:
             do.WakeAt: self._wake_at,
             do.Over: self._over,
         }
+
+    @property
+    def trunk(self) -> str:
+        """By whose terms it is."""
+        return self._errand.trunk.name
 
     @property
     def unknown(self) -> bool:

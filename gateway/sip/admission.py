@@ -146,29 +146,32 @@ class Admission:
         running: Callable[[str], int],
     ) -> Admitted:
         """An INVITE of a source that was let in: the password, then the limits. running: calls of a trunk."""
-        moved: tuple[str, ...] = ()
-        trunk = next((trunk for trunk in ruling.trunks if not trunk.credentials), None)
-        if trunk is None:
-            trunk, outcome = self._authenticate(ruling.trunks, request_uri, message, now)
-            if trunk is None:
-                return self._challenge(ruling, source, outcome, now)
-            moved = ("digest_accepted",)
-            self.sources.welcome(source)
-        bucket = self._buckets.get(trunk.name)
-        limit = ""
-        if self.full(trunk.name, running):
-            limit = "trunk_full"
-        elif bucket is not None and not bucket.take(now):
-            limit = "trunk_limited"
-        if limit:
+        who = self._who("INVITE", ruling, source, request_uri, message, now)
+        if not who.verdict.account:
+            return who
+        if limit := self.limit(who.verdict.account, now, running):
             self.sources.complain(source, limit, now)
-            return Admitted(self._busy, (*moved, limit))
-        return Admitted(Verdict(LET_IN.code, account=trunk.name), moved)
+            return Admitted(self._busy, (*who.counters, limit))
+        return who
 
-    def full(self, trunk: str, running: Callable[[str], int]) -> bool:
-        """Whether a trunk has as many calls as it may, in and out. running: calls of a trunk."""
+    def options(self, ruling: Ruling, source: str, request_uri: str, message: Message, now: float) -> Admitted:
+        """An OPTIONS of a source that was let in. RFC 3261 §11.2 has it answered as an INVITE would be, so that a
+        stranger is asked for the password before he learns whether calls are taken; whose address was named is asked
+        for none, because a PBX that watches its trunk by OPTIONS seldom answers a challenge of it."""
+        if ruling.known:
+            return Admitted(LET_IN)
+        return self._who("OPTIONS", ruling, source, request_uri, message, now)
+
+    def limit(self, trunk: str, now: float, running: Callable[[str], int]) -> str:
+        """Which limit keeps a trunk from one more call, in or out, as a counter's name; "": none, and it is counted.
+
+        running: calls of a trunk.
+        """
         most = self._most.get(trunk)
-        return most is not None and running(trunk) >= most
+        if most is not None and running(trunk) >= most:
+            return "trunk_full"
+        bucket = self._buckets.get(trunk)
+        return "trunk_limited" if bucket is not None and not bucket.take(now) else ""
 
     def blame(self, source: str, reason: str, now: float) -> tuple[str, ...]:
         """Note what a stranger did wrong. The counters that this moves besides."""
@@ -182,8 +185,20 @@ class Admission:
     def reports(self, now: float) -> list[Report]:
         return self.sources.reports(now)
 
+    def _who(
+        self, method: str, ruling: Ruling, source: str, request_uri: str, message: Message, now: float
+    ) -> Admitted:
+        """Which trunk a request belongs to, as the verdict's account; none: the verdict is a challenge."""
+        if trunk := next((trunk for trunk in ruling.trunks if not trunk.credentials), None):
+            return Admitted(Verdict(LET_IN.code, account=trunk.name))
+        trunk, outcome = self._authenticate(method, ruling.trunks, request_uri, message, now)
+        if trunk is None:
+            return self._challenge(ruling, source, outcome, now)
+        self.sources.welcome(source)
+        return Admitted(Verdict(LET_IN.code, account=trunk.name), ("digest_accepted",))
+
     def _authenticate(
-        self, trunks: Sequence[Trunk], request_uri: str, message: Message, now: float
+        self, method: str, trunks: Sequence[Trunk], request_uri: str, message: Message, now: float
     ) -> tuple[Trunk | None, Outcome]:
         """Trunks of one network have one realm, and no user belongs to two of them (`trunks.clashes`)."""
         owners = {credential.username: trunk for trunk in trunks for credential in trunk.credentials}
@@ -192,7 +207,7 @@ class Admission:
             return self._secrets[owners[user].name, user] if user in owners else None
 
         given = message.all("authorization")
-        verified = self._digest.verify(given, trunks[0].realm, "INVITE", request_uri, now, lookup)
+        verified = self._digest.verify(given, trunks[0].realm, method, request_uri, now, lookup)
         accepted = verified.outcome is Outcome.ACCEPTED
         return owners[verified.user] if accepted else None, verified.outcome
 

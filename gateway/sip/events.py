@@ -78,7 +78,8 @@ class Answered(Event, frozen=True):
 
 
 class Ended(Event, frozen=True):
-    """The dialog is over, whoever ended it. cause: cancelled, bye, rejected, failed, local, timeout.
+    """The dialog is over, whoever ended it. cause: cancelled, bye, rejected, failed, local, timeout; or, of
+    a call of ours that never went out, limited: its trunk takes no more.
 
     headers: the X- headers and the Reason of the message that ended it, names in lower case.
     """
@@ -267,6 +268,15 @@ class Reconfigure(Command, frozen=True):
     last: bool = True
 
 
+class Carried(Command, frozen=True):
+    """How many calls of each trunk go on without a dialog, which they lost with a process before this one.
+
+    They count towards the trunk's limit. Sent to a fresh process, and whenever one of them has ended.
+    """
+
+    calls: dict[str, int]
+
+
 class Shutdown(Command, frozen=True):
     """End every dialog and stop; the process exits by itself."""
 
@@ -290,5 +300,16 @@ AnyEvent = (
     | CertificateTaken
 )
 AnyCommand = (
-    Ring | Accept | Reject | Hangup | Dial | Offer | Refer | SetReadiness | Shutdown | TraceWanted | Reconfigure
+    Ring
+    | Accept
+    | Reject
+    | Hangup
+    | Dial
+    | Offer
+    | Refer
+    | SetReadiness
+    | Shutdown
+    | TraceWanted
+    | Reconfigure
+    | Carried
 )

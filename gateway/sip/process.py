@@ -42,6 +42,11 @@ POLL_S: Final = 0.05
 COUNTERS_EVERY_S: Final = 1.0
 #: What transactions that are over had taken goes back to the kernel this often.
 TRIM_EVERY_S: Final = 20.0
+#: What is said to who orders a call that its trunk's limits do not allow.
+LIMITS: Final = {
+    "trunk_full": "the trunk has as many calls as it may",
+    "trunk_limited": "the trunk has as many new calls a second as it may",
+}
 #: How long the peers get to answer our BYEs at the end.
 FAREWELL_S: Final = 3.0
 
@@ -81,6 +86,7 @@ class Process:
         self._names.keep(hosts(in_force(config.trunks)))
         self._roster = Roster(config, lambda: self._stack, self._send, self._ledger, clock)
         self._oversight = Oversight(config, self._send, self._say, time.time)
+        self._carried: dict[str, int] = {}
         self._stopping = False
         self._trim_s = clock() + TRIM_EVERY_S
 
@@ -180,9 +186,9 @@ class Process:
         return verdict
 
     def _running(self, trunk: str) -> int:
-        """Calls of a trunk, those included that have only just come."""
+        """Calls of a trunk, those included that have only just come, and those that lost their dialog."""
         calls = (*self._calls.values(), *(call for call, _, _ in self._arrived))
-        return sum(call.dialog.trunk == trunk for call in calls)
+        return sum(call.dialog.trunk == trunk for call in calls) + self._carried.get(trunk, 0)
 
     def invited(self, call: StackCall, raw: str, source: str) -> None:
         call.dialog.trunk, self._admitted = self._admitted, ""
@@ -265,6 +271,8 @@ class Process:
                 self._take(config)
         elif isinstance(command, events.SetReadiness):
             self._door.ready, self._door.retry_after_s = command.ready, command.retry_after_s
+        elif isinstance(command, events.Carried):
+            self._carried = command.calls
         elif isinstance(command, events.Dial):
             self._dial(command)
         elif call := self._calls.get(command.dialog):
@@ -288,9 +296,9 @@ class Process:
         dialog = Dialog(command.dialog, command.sip_call_id, State.DIALLING, pending_sdp=command.sdp, told=True)
         dialog.trunk = command.trunk
         self._count("dialled")
-        if self._door.admission.full(command.trunk, self._running):
-            self._count("trunk_full")
-            self._send(events.Ended(dialog.id, "failed", 503, "the trunk has as many calls as it may"))
+        if limit := self._door.admission.limit(command.trunk, self._clock(), self._running):
+            self._count(limit)
+            self._send(events.Ended(dialog.id, "limited", 503, LIMITS[limit]))
             return
         try:
             call = self._stack.dial(dialog, placement(command))

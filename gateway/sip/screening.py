@@ -77,6 +77,9 @@ class Door:
         except Refused as error:
             return refuse(error), ("refused", f"refused_{error.defect.label}")
         if request.method == "OPTIONS":
+            greeted = self.admission.options(ruling, request.source, seen.request_uri, seen.message, now)
+            if greeted.verdict.code != LET_IN.code:
+                return greeted.verdict, ("options", *greeted.counters)
             return self._options(), ("options",)
         admitted = self.admission.call(ruling, request.source, seen.request_uri, seen.message, now, running)
         if admitted.verdict.code == LET_IN.code:

@@ -252,6 +252,24 @@ def test_dialling_from_the_command_line(office: Office) -> None:
     assert (results[0].exit_code, "480 Temporarily Unavailable" in results[0].output) == (1, True)
 
 
+def test_a_trunk_that_is_full_is_503_over_rest() -> None:
+    pbx = Pbx()
+    trunk = {"name": "office", "max_calls": 1, "outbound": {"host": "127.0.0.1", "port": pbx.port}}
+    changes = {"trunks": [trunk], "sessions": {"on_last_leg": "keep"}}
+    with Daemon(capacity=4, changes=changes) as daemon:
+        office = Office(daemon, pbx)
+        invite = office.answered(office.session())
+        answer = office.told(office.dial(office.session()))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_unavailable")
+        assert "as many calls as it may" in answer.json()["error"]["message"]
+        assert int(answer.headers["retry-after"]) > 0
+        pbx.within(invite, "BYE")
+        pbx.expect("SIP/2.0", "200")
+        office.until(lambda: not office.admin("/calls")["calls"])
+        office.answered(office.session())
+    pbx.close()
+
+
 def test_registration_is_kept_challenged_lost_and_given_up() -> None:
     pbx = Pbx()
     out = {"host": "127.0.0.1", "port": pbx.port, "username": "gw", "password": PASSWORD}

@@ -34,6 +34,32 @@ def test_a_bye_for_a_dialog_that_was_lost_ends_its_call(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_fresh_process_is_told_of_the_calls_that_go_on_by_trunk(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with controller_rig(tmp_path) as rig:
+            await rig.answered()
+            rig.controller.sip_lost()
+            rig.sip = SipSide()
+            rig.controller.attach_sip(rig.sip.end)
+            assert [carried.calls for carried in rig.sip.of(sip.Carried)] == [{"default": 1}]
+            rig.sip.ready()
+            (call,) = rig.controller.calls()
+            rig.sip.channel.send(sip.Stray(call["sip_call_id"], call["source"].rpartition(":")[0]))
+            await until(lambda: len(rig.sip.of(sip.Carried)) == 2)
+            assert rig.sip.of(sip.Carried)[-1].calls == {}
+
+    asyncio.run(main())
+
+
+def test_a_process_that_lost_nobody_is_told_of_nobody(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with controller_rig(tmp_path) as rig:
+            await rig.answered()
+            assert rig.sip.of(sip.Carried) == []
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("problem", ["", "sip.tls.key: no such file"])
 def test_a_certificate_is_counted_and_its_end_is_a_gauge(tmp_path: Path, problem: str) -> None:
     async def main() -> None:

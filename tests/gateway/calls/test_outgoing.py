@@ -243,3 +243,16 @@ def test_whatever_happens_each_thing_is_done_once_and_it_ends(events: list[tuple
     assert story.call.outcome in OUTCOMES
     assert not story.call.end_reason or story.call.end_reason in END_REASONS
     assert bool(story.call.end_reason) is (story.call.answered is not None)
+
+
+def test_a_trunk_that_takes_no_more_is_a_matter_of_capacity() -> None:
+    story = dialling()
+    story.tell(inputs.PeerGone("limited", 503, "the trunk has as many calls as it may"))
+    error = story.progress().error
+    assert error is not None
+    assert (error.fault, error.message, error.retry_after_s) == (
+        Fault.CAPACITY,
+        "the trunk has as many calls as it may",
+        7,
+    )
+    assert story.call.outcome == Fault.CAPACITY.label

@@ -9,12 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.calls.routing import Create, Existing
-from gateway.calls.runner import errand_of
-from gateway.config import Route
 from gateway.sip import events as sip
 from rtp import control
-from tests.gateway.calls.test_routing import invited
 from tests.support.controller_rig import ControllerRig, controller_rig
 from tests.support.stream_server import until
 
@@ -25,17 +21,6 @@ def run(tmp_path: Path, story: Callable[[ControllerRig], Coroutine[Any, Any, Non
             await story(rig)
 
     asyncio.run(main())
-
-
-def test_an_invite_is_an_errand() -> None:
-    errand = errand_of(invited(uri_parameters={"speaker": "agent"}), [])
-    assert (errand.choice, errand.speaker, errand.dialog) == (Existing("sess_1"), "agent", 1)
-    assert errand.identity.call_id.startswith("call_")
-    assert errand.identity.call_id != errand_of(invited(), []).identity.call_id
-    routed = errand_of(invited("47"), [Route(name="r", user="47", mode="help_chat_voice")])
-    assert isinstance(routed.choice, Create)
-    assert routed.identity.route == "r"
-    assert errand_of(invited("48"), []).choice is None
 
 
 def test_a_call_goes_by_its_trunk(tmp_path: Path) -> None:

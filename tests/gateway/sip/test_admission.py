@@ -54,11 +54,18 @@ class Rig:
         self.counters += admitted.counters
         return admitted.verdict
 
+    def options(self, source: str, authorization: str = "") -> Verdict:
+        ruling = self.admission.source(source, "udp", self.now)
+        message = Message("", (("authorization", authorization),) if authorization else (), "")
+        admitted = self.admission.options(ruling, source, URI, message, self.now)
+        self.counters += admitted.counters
+        return admitted.verdict
+
     def again(self, source: str) -> Verdict:
         """The last credentials once more."""
         return self._send(source, self.last["authorization"])
 
-    def answer(self, verdict: Verdict, user: str, password: str, algorithm: str) -> str:
+    def answer(self, verdict: Verdict, user: str, password: str, algorithm: str, method: str = "INVITE") -> str:
         offered = [parse(value) or {} for value in verdict.challenges]
         challenge = next(one for one in offered if one["algorithm"] == algorithm)
         given = {
@@ -72,7 +79,7 @@ class Rig:
             "cnonce": "abc",
         }
         ha1 = ALGORITHMS[algorithm](f"{user}:{given['realm']}:{password}".encode()).hexdigest()
-        given["response"] = response(ha1, given, "INVITE", algorithm)
+        given["response"] = response(ha1, given, method, algorithm)
         self.last["authorization"] = "Digest " + ", ".join(f'{name}="{value}"' for name, value in given.items())
         return self.last["authorization"]
 
@@ -207,6 +214,18 @@ def test_who_shows_the_password_may_come_as_often_as_he_likes() -> None:
     for _ in range(100):
         rig.now += 0.02
         assert rig.invite("192.0.2.1", password="secret").code == 0
+
+
+def test_options_are_answered_to_who_shows_the_password_and_to_who_was_named() -> None:
+    rig = Rig(trunk(credentials=[USER]), trunk("near", allow=["10.0.0.1"], credentials=[USER]))
+    challenged = rig.options("192.0.2.1")
+    assert (challenged.code, len(challenged.challenges)) == (401, 2)
+    of_an_invite = rig.answer(challenged, "pbx", "secret", "MD5")
+    assert rig.options("192.0.2.1", of_an_invite).code == 401
+    challenged = rig.options("192.0.2.1")
+    assert rig.options("192.0.2.1", rig.answer(challenged, "pbx", "secret", "MD5", "OPTIONS")).code == 0
+    assert rig.options("10.0.0.1").code == 0
+    assert rig.counters == ["challenged", "digest_wrong", "challenged", "digest_accepted"]
 
 
 def test_a_known_address_may_come_as_often_as_it_likes() -> None:

@@ -32,6 +32,7 @@ EXAMPLES = [
     events.ReferProgress(1, 603, "Decline", True),
     events.RegistrationChanged("office", "registered", 200, "OK", 300),
     events.Reconfigure(b"{}", False),
+    events.Carried({"office": 2}),
     events.Shutdown(),
 ]
 

@@ -382,12 +382,34 @@ def test_calls_of_a_trunk_are_counted_those_included_that_have_only_just_come():
     assert asked(rig)[0].code == 503
     rig.told()
     rig.process.command(events.Dial(-1, "sip:200@10.0.0.1", "v=0", trunk="pbx"))
-    assert [(event.dialog, event.code) for event in rig.told(events.Ended)] == [(-1, 503)]
+    assert [(event.dialog, event.cause, event.code) for event in rig.told(events.Ended)] == [(-1, "limited", 503)]
     rig.over(first)
     rig.process.command(events.Dial(-2, "sip:200@10.0.0.1", "v=0", trunk="pbx"))
     assert len(rig.stack.dialled) == 1
     assert asked(rig)[0].code == 503
     assert rig.counters()["trunk_full"] == 4
+
+
+def test_calls_that_lost_their_dialog_count_towards_their_trunk():
+    rig = Rig({"trunks": [TRUNK | {"max_calls": 2}]})
+    rig.process.command(events.Carried({"pbx": 1, "gone": 5}))
+    assert [asked(rig)[0].code, asked(rig)[0].code] == [0, 503]
+    rig.process.command(events.Carried({}))
+    assert asked(rig)[0].code == 0
+
+
+def test_calls_of_ours_keep_to_so_many_a_second_together_with_theirs():
+    rig = Rig({"trunks": [TRUNK | {"max_calls_per_s": 2, "outbound": {"host": "10.0.0.1"}}]})
+    assert asked(rig)[0].code == 0
+    for dialog in (-1, -2):
+        rig.process.command(events.Dial(dialog, "sip:200@10.0.0.1", "v=0", trunk="pbx"))
+    (ended,) = rig.told(events.Ended)
+    assert (ended.dialog, ended.cause, "a second" in ended.reason) == (-2, "limited", True)
+    assert asked(rig)[0].code == 503
+    rig.now += 1
+    rig.process.command(events.Dial(-3, "sip:200@10.0.0.1", "v=0", trunk="pbx"))
+    assert len(rig.stack.dialled) == 2
+    assert rig.counters()["trunk_limited"] == 2
 
 
 def test_a_build_without_a_door_asks_when_there_is_a_call_already():

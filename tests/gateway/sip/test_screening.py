@@ -117,11 +117,29 @@ def test_a_stranger_is_told_nothing_but_that(method):
     assert silent.judge(request(method, source=STRANGER))[0] is DROP
 
 
-def test_an_invite_is_asked_for_its_password_and_options_are_not():
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_stranger_is_asked_for_his_password_before_he_learns_whether_calls_are_taken(ready):
     door = AskedDoor(Trunk.model_validate({"name": "pbx", "credentials": [PASSWORD]}))
-    door.ready = True
+    door.ready = ready
     verdict, counters = door.judge(request(source=STRANGER))
     assert (verdict.code, len(verdict.challenges), counters) == (401, 2, ("challenged",))
+    verdict, counters = door.judge(request("OPTIONS", source=STRANGER))
+    assert (verdict.code, verdict.headers, len(verdict.challenges)) == (401, {}, 2)
+    assert counters == ("options", "challenged")
+
+
+@pytest.mark.parametrize("allow", [STRANGER, "203.0.113.0/24"])
+def test_the_options_of_an_address_that_was_named_need_no_password(allow):
+    door = AskedDoor(Trunk.model_validate({"name": "pbx", "allow": [allow], "credentials": [PASSWORD]}))
+    assert door.judge(request("OPTIONS", source=STRANGER))[0].code == 503
+    door.ready = True
+    assert door.judge(request("OPTIONS", source=STRANGER))[0].code == 200
+    assert door.judge(request(source=STRANGER))[0].code == 401
+
+
+def test_the_whole_internet_without_a_password_is_answered():
+    door = AskedDoor(Trunk(name="pbx", allow=("0.0.0.0/0",)))
+    door.ready = True
     assert door.judge(request("OPTIONS", source=STRANGER))[0].code == 200
 
 
