@@ -48,11 +48,11 @@ def _told(engine: Engine, stages: list[Stage], fault: EngineFault | None) -> Ite
         yield f"DOES NOT START: {fault.message}"
         return
     for stage in stages:
-        can, missing = _can(engine, stage), engine.missing(stage)
+        can, trouble = _can(engine, stage), engine.trouble(stage)
         if not can:
-            yield f"{stage}: NOT HAD: {missing or 'nothing is installed for it'}"
+            yield f"{stage}: NOT HAD: {engine.missing(stage) or 'nothing is installed for it'}"
         else:
-            yield f"{stage}: {can}" + (f" ({missing})" if missing else "")
+            yield f"{stage}: {can}" + (f" ({trouble})" if trouble else "")
 
 
 def _can(engine: Engine, stage: Stage) -> str:

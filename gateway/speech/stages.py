@@ -224,5 +224,8 @@ class Engine(Protocol):
     def missing(self, stage: Stage) -> str:
         """Why a stage, or a language of it, can not be had here: a sentence for people, empty when nothing is known."""
 
+    def trouble(self, stage: Stage) -> str:
+        """What is wrong with a stage that can be had: its endpoint does not answer. Empty: nothing is known."""
+
     def full(self) -> bool:
         """No room for one more session now: its creation is answered 503."""

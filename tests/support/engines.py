@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from gateway.speech.engines.base import Base
 from gateway.speech.stages import EngineFault, Heard, Message, Partial, Stage, Tool, ToolCall
 
 TONE = bytes(range(128, 168)) * 4  # 20 ms of something that is not silence
@@ -106,9 +107,14 @@ class PretendThinker:
             yield piece
 
 
-class PretendEngine:
+class PretendEngine(Base):
     """hears_next: what the next turns are heard as, text or fault. stalls: stages that wait until `go` is set.
     faults: by stage, raised once each, first come first."""
+
+    recognizer: PretendRecognizer | None
+    translator: PretendTranslator | None
+    synthesizer: PretendSynthesizer | None
+    thinker: PretendThinker | None
 
     def __init__(
         self,
@@ -121,8 +127,10 @@ class PretendEngine:
         thinks: set[str] = frozenset(),  # type: ignore[assignment]
         fails: EngineFault | None = None,
     ) -> None:
-        self.name = name
-        self.recognizer = PretendRecognizer(self, hears, detects) if hears or detects else None
+        super().__init__(name)
+        self.recognizer = (
+            PretendRecognizer(self, hears, detects) if hears or detects else None
+        )
         self.translator = PretendTranslator(self, pairs) if pairs else None
         self.synthesizer = PretendSynthesizer(self, speaks) if speaks else None
         self.thinker = PretendThinker(self, thinks) if thinks else None
@@ -141,9 +149,6 @@ class PretendEngine:
 
     async def close(self) -> None:
         self.closed = True
-
-    def missing(self, stage: Stage) -> str:
-        return ""
 
     def full(self) -> bool:
         return self.is_full

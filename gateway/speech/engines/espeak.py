@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any, Final
 
 from gateway.speech.engines import speaking_worker as worker
+from gateway.speech.engines.orders import Done, Forget, Sound
 from gateway.speech.engines.worker import Worker, WorkerFailed
 from gateway.speech.stages import EngineFault, Stage, primary
 
@@ -43,7 +44,7 @@ class EspeakSynthesizer:
         self.languages: frozenset[str] = frozenset()
         self._voices: tuple[str, ...] = ()
         self._numbers = count(1)
-        self._clauses: dict[int, asyncio.Queue[worker.Sound | worker.Done]] = {}
+        self._clauses: dict[int, asyncio.Queue[Sound | Done]] = {}
         self._worker = Worker(worker.__name__, worker.Word, self)
 
     async def start(self) -> None:
@@ -72,7 +73,7 @@ class EspeakSynthesizer:
             raise self._fault(f"{WAITING} clauses wait already", retryable=True)
         number = next(self._numbers)
         # Bounded by what espeak-ng can say of one clause: the text's length is the pipeline's to bound.
-        queue: asyncio.Queue[worker.Sound | worker.Done] = asyncio.Queue()
+        queue: asyncio.Queue[Sound | Done] = asyncio.Queue()
         self._clauses[number] = queue
         variant = f"{name}+{voice}" if voice and voice[:1] in "fm" and voice[1:].isdigit() else name
         done = False
@@ -80,7 +81,7 @@ class EspeakSynthesizer:
             link.send(worker.Say(number, text, variant))
             while not done:
                 word = await queue.get()
-                if isinstance(word, worker.Sound):
+                if isinstance(word, Sound):
                     yield word.mulaw
                 else:
                     done = True
@@ -89,7 +90,7 @@ class EspeakSynthesizer:
         finally:
             del self._clauses[number]
             if not done:
-                link.send(worker.Forget(number))
+                link.send(Forget(number))
 
     def _fault(self, why: str, *, retryable: bool) -> EngineFault:
         return EngineFault(Stage.SYNTHESIS, self.engine, why, retryable=retryable)
@@ -103,4 +104,4 @@ class EspeakSynthesizer:
 
     def gone(self) -> None:
         for number, queue in self._clauses.items():
-            queue.put_nowait(worker.Done(number, "the worker has died"))
+            queue.put_nowait(Done(number, "the worker has died"))

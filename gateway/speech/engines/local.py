@@ -17,20 +17,11 @@ import structlog
 
 from gateway.speech.engine_settings import ArgosEngine, PiperEngine, WhisperEngine
 from gateway.speech.engines import model_worker as worker
+from gateway.speech.engines.base import Base
 from gateway.speech.engines.models import Pool
+from gateway.speech.engines.orders import Sound
 from gateway.speech.engines.pieces import PieceEar
-from gateway.speech.stages import (
-    ANY,
-    EngineFault,
-    Heard,
-    Partial,
-    Recognizer,
-    Stage,
-    Synthesizer,
-    Thinker,
-    Translator,
-    serves,
-)
+from gateway.speech.stages import ANY, EngineFault, Heard, Partial, Stage, serves
 
 _log = structlog.get_logger(__name__)
 
@@ -86,19 +77,15 @@ class LocalSynthesizer:
             return
         async with aclosing(self._pool.run(lambda number: worker.Speak(number, text, language, voice))) as answers:
             async for answer in answers:
-                if isinstance(answer, worker.Sound):
+                if isinstance(answer, Sound):
                     yield answer.mulaw
 
 
-class Local:
+class Local(Base):
     """An `Engine` of one stage."""
 
     def __init__(self, name: str, section: WhisperEngine | PiperEngine | ArgosEngine) -> None:
-        self.name = name
-        self.recognizer: Recognizer | None = None
-        self.translator: Translator | None = None
-        self.synthesizer: Synthesizer | None = None
-        self.thinker: Thinker | None = None
+        super().__init__(name)
         self._section = section
         self._stage = _STAGES[section.kind]
         self._module = _MODULE.format(kind=section.kind)

@@ -1,25 +1,25 @@
 """A worker process that has loaded a model from a folder and does one job after the other with it.
 
-Owns the messages with `models.py`, and the loop. Which model is a module's business that has `load(settings) -> Model`;
-only there the library is imported. Run as `python -m gateway.speech.engines.model_worker FD MODULE SETTINGS`.
+Owns the messages with `models.py`; the order of things is `orders.py`'s. Which model is a module's business that has
+`load(settings) -> Model`; only there the library is imported.
+Run as `python -m gateway.speech.engines.model_worker FD MODULE SETTINGS`.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
-from collections import deque
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from gateway.speech.engines.orders import Done, Forget, Orders, Sound
 from gateway.speech.engines.worker import Ready, enter, say
 
 #: Audio of a job is sent in pieces of this: a message of the channel has a bound.
 PIECE: Final = 64 * 1024
-_LARGEST: Final = 256 * 1024
 
 
 class Audio(msgspec.Struct, tag="audio"):
@@ -51,12 +51,6 @@ class Speak(msgspec.Struct, tag="speak"):
     voice: str | None
 
 
-class Forget(msgspec.Struct, tag="forget"):
-    """Nobody waits for this job any more."""
-
-    number: int
-
-
 Job = Hear | Translate | Speak
 Order = Audio | Hear | Translate | Speak | Forget
 
@@ -68,18 +62,6 @@ class Text(msgspec.Struct, tag="text"):
     text: str
     language: str = ""
     confidence: float = 1.0
-
-
-class Sound(msgspec.Struct, tag="sound"):
-    number: int
-    mulaw: bytes
-
-
-class Done(msgspec.Struct, tag="done"):
-    """error: empty when all of it was done."""
-
-    number: int
-    error: str = ""
 
 
 Word = Ready | Text | Sound | Done
@@ -99,62 +81,32 @@ class Model(Protocol):
 
 
 class Loop:
-    """The orders of one channel, in turn."""
+    """The jobs of one channel, in turn."""
 
     def __init__(self, sock: socket.socket, model: Model) -> None:
-        self._sock = sock
         self._model = model
-        self._jobs: deque[Job] = deque()
         self._audio: dict[int, bytearray] = {}
-        self._forgotten: set[int] = set()
-        self._current = 0
-        self._decoder = msgspec.msgpack.Decoder(Order)
+        self._orders = Orders(sock, Order, self._collect, lambda number: self._audio.pop(number, None))
 
     def run(self) -> None:
         """Until the channel closes."""
-        while self._read(wait=not self._jobs):
-            if self._jobs:
-                job = self._jobs.popleft()
-                self._current = job.number
-                audio = bytes(self._audio.pop(job.number, b""))
-                done = Done(job.number, self._work(job, audio))
-                self._forgotten.discard(job.number)
-                self._current = 0
-                if not say(self._sock, done):
-                    return
+        while (job := self._orders.next()) is not None:
+            if not self._orders.done(self._work(job)):
+                return
 
-    def _work(self, job: Job, audio: bytes) -> str:
-        if job.number in self._forgotten:
-            return "forgotten"
+    def _work(self, job: Job) -> str:
         try:
-            for answer in self._model.work(job, audio):
-                if not say(self._sock, answer) or not self._read(wait=False) or job.number in self._forgotten:
+            for answer in self._model.work(job, bytes(self._audio.pop(job.number, b""))):
+                if not self._orders.answer(answer) or not self._orders.wanted():
                     return "forgotten"
         except ModelFault as fault:
             return str(fault)
         return ""
 
-    def _read(self, *, wait: bool) -> bool:
-        """Take the orders that are there; wait: for one at least. False: the channel has closed."""
-        while True:
-            try:
-                data = self._sock.recv(_LARGEST, 0 if wait else socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return True
-            except ConnectionError:
-                return False
-            if not data:
-                return False
-            order = self._decoder.decode(data)
-            if isinstance(order, Audio):
-                self._audio.setdefault(order.number, bytearray()).extend(order.mulaw)
-            elif isinstance(order, Forget):
-                self._audio.pop(order.number, None)
-                if order.number in (self._current, *(job.number for job in self._jobs)):
-                    self._forgotten.add(order.number)
-            else:
-                self._jobs.append(order)
-            wait = False
+    def _collect(self, order: Order) -> bool:
+        if isinstance(order, Audio):
+            self._audio.setdefault(order.number, bytearray()).extend(order.mulaw)
+        return isinstance(order, Audio)
 
 
 def main(argument: str, module: str, settings: str) -> None:

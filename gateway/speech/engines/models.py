@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.speech.engines import model_worker as worker
+from gateway.speech.engines.orders import Done, Forget, Sound
 from gateway.speech.engines.worker import Link, Worker, WorkerFailed
 from gateway.speech.stages import EngineFault, Stage
 
@@ -60,9 +61,7 @@ class Load:
 class _Job:
     number: int
     orders: list[msgspec.Struct]
-    answers: asyncio.Queue[worker.Text | worker.Sound | worker.Done] = field(
-        default_factory=lambda: asyncio.Queue(_ANSWERS)
-    )
+    answers: asyncio.Queue[worker.Text | Sound | Done] = field(default_factory=lambda: asyncio.Queue(_ANSWERS))
     given_up: bool = False
 
 
@@ -78,7 +77,7 @@ class _Place:
         job = self.job
         if job is None or message.number != job.number:
             return
-        if isinstance(message, worker.Done):
+        if isinstance(message, Done):
             self.job = None
             self._pool.came_back(job)
         if not job.given_up:
@@ -92,7 +91,7 @@ class _Place:
         if job is not None:
             self._pool.came_back(job)
             if not job.given_up:
-                job.answers.put_nowait(worker.Done(job.number, "the worker has died"))
+                job.answers.put_nowait(Done(job.number, "the worker has died"))
 
     @property
     def link(self) -> Link | None:
@@ -137,7 +136,7 @@ class Pool:
             self._again.cancel()
         await asyncio.gather(*(place.worker.close() for place in self._places))
         for job in [*self._waiting, *(place.job for place in self._places if place.job is not None)]:
-            job.answers.put_nowait(worker.Done(job.number, "the engine is closed"))
+            job.answers.put_nowait(Done(job.number, "the engine is closed"))
         self._waiting.clear()
 
     def full(self) -> bool:
@@ -147,7 +146,7 @@ class Pool:
 
     async def run(
         self, make: Callable[[int], worker.Job], audio: bytes = b""
-    ) -> AsyncGenerator[worker.Text | worker.Sound, None]:
+    ) -> AsyncGenerator[worker.Text | Sound, None]:
         """One job's answers as they come. make: gets the job's number. Raises EngineFault."""
         if len(self._waiting) >= self._most_waiting:
             raise self._fault("too many jobs wait already", retryable=True)
@@ -161,7 +160,7 @@ class Pool:
             while True:
                 async with asyncio.timeout(self._timeout_s):
                     answer = await job.answers.get()
-                if isinstance(answer, worker.Done):
+                if isinstance(answer, Done):
                     over = True
                     if answer.error:
                         raise self._fault(answer.error, retryable=True)
@@ -188,7 +187,7 @@ class Pool:
             return
         for place in self._places:
             if place.job is job and place.worker.link is not None:
-                place.worker.link.send(worker.Forget(job.number))
+                place.worker.link.send(Forget(job.number))
                 asyncio.get_running_loop().call_later(_STUCK * self._timeout_s, self._unstick, place, job)
 
     def _unstick(self, place: _Place, job: _Job) -> None:

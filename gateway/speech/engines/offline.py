@@ -12,10 +12,11 @@ import structlog
 
 from gateway.section import Section
 from gateway.speech.engines.apertium import ApertiumTranslator
+from gateway.speech.engines.base import Base
 from gateway.speech.engines.espeak import EspeakSynthesizer
 from gateway.speech.engines.sphinx import SphinxRecognizer
 from gateway.speech.settings import OfflineEngine
-from gateway.speech.stages import EngineFault, Recognizer, Stage, Synthesizer, Thinker, Translator
+from gateway.speech.stages import EngineFault, Stage
 
 _log = structlog.get_logger(__name__)
 
@@ -35,15 +36,11 @@ _HINTS = {
 }
 
 
-class Offline:
+class Offline(Base):
     """An `Engine`."""
 
     def __init__(self, name: str, max_speakers: int) -> None:
-        self.name = name
-        self.recognizer: Recognizer | None = None
-        self.translator: Translator | None = None
-        self.synthesizer: Synthesizer | None = None
-        self.thinker: Thinker | None = None
+        super().__init__(name)
         self._ears = SphinxRecognizer(name, max_speakers)
         self._apertium = ApertiumTranslator(name)
         self._espeak = EspeakSynthesizer(name)

@@ -23,6 +23,7 @@ from gateway.speech.engine_settings import (
     OpenAiTranslation,
 )
 from gateway.speech.engines import openai_shapes as shapes
+from gateway.speech.engines.base import Base
 from gateway.speech.engines.openai_http import Body, Endpoint
 from gateway.speech.engines.pcm import Samples, Wav, wav
 from gateway.speech.engines.pieces import PieceEar
@@ -34,13 +35,9 @@ from gateway.speech.stages import (
     Heard,
     Message,
     Partial,
-    Recognizer,
     Stage,
-    Synthesizer,
-    Thinker,
     Tool,
     ToolCall,
-    Translator,
     primary,
 )
 
@@ -221,15 +218,11 @@ async def _events(body: Body) -> AsyncIterator[str]:
             yield data
 
 
-class OpenAi:
+class OpenAi(Base):
     """An `Engine`."""
 
     def __init__(self, name: str, section: OpenAiEngine) -> None:
-        self.name = name
-        self.recognizer: Recognizer | None = None
-        self.translator: Translator | None = None
-        self.synthesizer: Synthesizer | None = None
-        self.thinker: Thinker | None = None
+        super().__init__(name)
         self._section = section
         self._endpoint: Endpoint | None = None
         self._unwell: dict[Stage, str] = {}
@@ -273,9 +266,10 @@ class OpenAi:
         section = getattr(self._section, stage)
         if section is None:
             return f"speech.engines.{self.name} has no section {stage!s}"
-        if stage in self._unwell:
-            return self._unwell[stage]
         return "" if ANY in section.languages else f"{self.name} is configured for {', '.join(section.languages)}"
+
+    def trouble(self, stage: Stage) -> str:
+        return self._unwell.get(stage, "")
 
     def full(self) -> bool:
         return self._endpoint is not None and self._endpoint.full

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gateway.speech import languages
-from gateway.speech.engines.model_worker import Job, ModelFault, Sound, Speak
+from gateway.speech.engines.model_worker import Job, ModelFault, Speak
+from gateway.speech.engines.orders import Sound
 from gateway.speech.resampling import ToTelephone
 
 LIBRARIES: Final = ("piper", "onnxruntime")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import socket
 import sys
-from collections import deque
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from gateway.speech import mulaw
+from gateway.speech.engines.orders import Done, Forget, Orders, Sound
 from gateway.speech.engines.worker import Ready, enter, say
 from gateway.speech.resampling import Resampler
 
@@ -37,23 +37,7 @@ class Say(msgspec.Struct, tag="say"):
     voice: str
 
 
-class Forget(msgspec.Struct, tag="forget"):
-    number: int
-
-
 Order = Say | Forget
-
-
-class Sound(msgspec.Struct, tag="sound"):
-    number: int
-    mulaw: bytes
-
-
-class Done(msgspec.Struct, tag="done"):
-    """error: empty when all was spoken."""
-
-    number: int
-    error: str = ""
 
 
 Word = Ready | Sound | Done
@@ -117,28 +101,19 @@ class Espeak:
 
 
 class Speaker:
-    """The orders of one channel, in turn."""
+    """The clauses of one channel, in turn."""
 
     def __init__(self, sock: socket.socket, espeak: Espeak) -> None:
-        self._sock = sock
         self._espeak = espeak
-        self._orders: deque[Say] = deque()
-        self._forgotten: set[int] = set()
-        self._decoder = msgspec.msgpack.Decoder(Order)
+        self._orders = Orders(sock, Order)
 
     def run(self) -> None:
         """Until the channel closes."""
-        while self._read(wait=not self._orders):
-            if self._orders:
-                order = self._orders.popleft()
-                error = self._speak(order)
-                self._forgotten.discard(order.number)
-                if not say(self._sock, Done(order.number, error)):
-                    return
+        while (order := self._orders.next()) is not None:
+            if not self._orders.done(self._speak(order)):
+                return
 
     def _speak(self, order: Say) -> str:
-        if order.number in self._forgotten:
-            return "forgotten"
         downward = Resampler(self._espeak.rate, 8000)
         begun = False
 
@@ -149,36 +124,15 @@ class Speaker:
                 if not loud.size:
                     return True
                 samples, begun = samples[max(0, int(loud[0]) - self._espeak.rate // 200) :], True
-            return self._say(order.number, downward.feed(samples)) and self._read(wait=False) and self._wanted(order)
+            return self._say(order.number, downward.feed(samples)) and self._orders.wanted()
 
         error = self._espeak.speak(order.text, order.voice, take)
-        if not error and self._wanted(order):
+        if not error and self._orders.wanted():
             self._say(order.number, downward.finish())
         return error
 
-    def _wanted(self, order: Say) -> bool:
-        return order.number not in self._forgotten
-
     def _say(self, number: int, samples: np.ndarray[Any, np.dtype[np.int16]]) -> bool:
-        return not samples.size or say(self._sock, Sound(number, mulaw.encode(samples).tobytes()))
-
-    def _read(self, *, wait: bool) -> bool:
-        """Take the orders that are there; wait: for one at least. False: the channel has closed."""
-        while True:
-            try:
-                data = self._sock.recv(256 * 1024, 0 if wait else socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return True
-            except ConnectionError:
-                return False
-            if not data:
-                return False
-            order = self._decoder.decode(data)
-            if isinstance(order, Say):
-                self._orders.append(order)
-            else:
-                self._forgotten.add(order.number)
-            wait = False
+        return not samples.size or self._orders.answer(Sound(number, mulaw.encode(samples).tobytes()))
 
 
 def main(argument: str) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +11,7 @@ from gateway.speech.fallback import Health
 from gateway.speech.resilience import Limits
 from gateway.speech.stages import EngineFault, Heard, Partial, Stage
 from tests.support.engines import PretendEngine
+from tests.support.loops import on_a_loop
 
 A, B, C = (bytes([octet]) * 1600 for octet in (10, 20, 30))  # 200 ms each
 
@@ -32,18 +33,7 @@ class Rig:
         self.ear = TurnByTurn(self.recognizers, self.health, "en", self.partials.append)
 
 
-def on_a_loop(test: Callable[[Rig], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        async def main() -> None:
-            await test(Rig())
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    return run
-
-
-@on_a_loop
+@on_a_loop(Rig)
 async def test_the_first_hears_all_turns_while_it_is_well(rig: Rig) -> None:
     rig.first.hears_next = ["one", "two"]
     for text in ("one", "two"):
@@ -53,7 +43,7 @@ async def test_the_first_hears_all_turns_while_it_is_well(rig: Rig) -> None:
     assert not rig.at_second
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_the_next_hears_the_whole_turn_again(rig: Rig) -> None:
     rig.first.hears_next, rig.second.hears_next = [away("first")], ["one"]
     rig.ear.feed(A)
@@ -64,7 +54,7 @@ async def test_the_next_hears_the_whole_turn_again(rig: Rig) -> None:
     assert rig.at_second[0].closed
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_what_was_committed_stays_and_only_the_rest_is_heard_again(rig: Rig) -> None:
     rig.first.hears_next, rig.second.hears_next = [away("first")], ["two three"]
     rig.ear.feed(A)
@@ -77,7 +67,7 @@ async def test_what_was_committed_stays_and_only_the_rest_is_heard_again(rig: Ri
     assert rig.at_second[0].fed == B + C
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_an_engine_may_say_how_far_it_is(rig: Rig) -> None:
     rig.first.hears_next, rig.second.hears_next = [away("first")], [""]
     rig.ear.feed(A + B)
@@ -87,7 +77,7 @@ async def test_an_engine_may_say_how_far_it_is(rig: Rig) -> None:
     assert rig.at_second[0].fed == B
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_resting_engine_hears_nothing_until_it_is_tried_again(rig: Rig) -> None:
     rig.first.hears_next = [away("first"), away("first"), "four"]
     rig.second.hears_next = ["one", "two", "three"]
@@ -103,7 +93,7 @@ async def test_a_resting_engine_hears_nothing_until_it_is_tried_again(rig: Rig) 
     assert all(ear.closed for ear in rig.at_second)
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_when_all_fail_the_last_fault_is_told_and_when_all_rest_that(rig: Rig) -> None:
     rig.first.hears_next, rig.second.hears_next = [away("first")] * 2, [away("second")] * 2
     for _ in range(2):
@@ -115,7 +105,7 @@ async def test_when_all_fail_the_last_fault_is_told_and_when_all_rest_that(rig: 
         await rig.ear.end()
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_the_next_turn_is_fed_before_this_one_is_answered(rig: Rig) -> None:
     rig.ear.feed(A)
     answer = rig.ear.end()
@@ -129,7 +119,7 @@ async def test_the_next_turn_is_fed_before_this_one_is_answered(rig: Rig) -> Non
     assert rig.at_second[0].fed == A
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_guesses_are_handed_on_only_in_their_turn(rig: Rig) -> None:
     rig.ear.feed(A)
     rig.at_first[0].partial(Partial("on"))
@@ -139,7 +129,7 @@ async def test_guesses_are_handed_on_only_in_their_turn(rig: Rig) -> None:
     assert [guess.text for guess in rig.partials] == ["on"]
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_giving_a_turn_up_does_not_count_against_the_engine(rig: Rig) -> None:
     for _ in range(5):
         rig.ear.feed(A)
@@ -155,7 +145,7 @@ async def test_giving_a_turn_up_does_not_count_against_the_engine(rig: Rig) -> N
     assert not any(rig.health.resting().values())
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_closing_gives_up_what_is_not_answered(rig: Rig) -> None:
     rig.ear.feed(A)
     answer = rig.ear.end()
@@ -166,7 +156,7 @@ async def test_closing_gives_up_what_is_not_answered(rig: Rig) -> None:
     assert rig.at_first[0].closed
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_an_answer_on_the_way_outlives_a_change_of_engine(rig: Rig) -> None:
     rig.first.hears_next = [away("first"), away("first")]
     rig.second.hears_next = ["one", "two"]
@@ -184,7 +174,7 @@ async def test_an_answer_on_the_way_outlives_a_change_of_engine(rig: Rig) -> Non
     assert rig.at_second[-1].closed
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_no_more_than_a_bound_is_kept(rig: Rig) -> None:
     rig.first.hears_next, rig.second.hears_next = [away("first")], ["end"]
     pieces = ears.KEPT_OCTETS // len(A) + 10
@@ -194,7 +184,7 @@ async def test_no_more_than_a_bound_is_kept(rig: Rig) -> None:
     assert len(rig.at_second[0].fed) == ears.KEPT_OCTETS
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_full_engine_is_passed_over_and_no_place_at_all_is_a_fault(rig: Rig) -> None:
     class Full:
         engine, languages, detects = "full", frozenset({"en"}), False

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,6 +10,7 @@ from gateway.speech.fallback import RESULTS, Chains, Health
 from gateway.speech.resilience import Limits
 from gateway.speech.stages import EngineFault, Message, Stage, Translator
 from tests.support.engines import TONE, PretendEngine
+from tests.support.loops import on_a_loop
 
 LIMITS = Limits(failures=2, rest_s=5.0)
 
@@ -49,18 +50,7 @@ class Rig:
         return self.health.counts[stage, engine, result]
 
 
-def on_a_loop(test: Callable[[Rig], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        async def main() -> None:
-            await test(Rig())
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    return run
-
-
-@on_a_loop
+@on_a_loop(Rig)
 async def test_the_first_serves_while_it_is_well(rig: Rig) -> None:
     assert await rig.translate() == "[es hello]"
     assert rig.second.translator is not None
@@ -68,7 +58,7 @@ async def test_the_first_serves_while_it_is_well(rig: Rig) -> None:
     assert rig.count(Stage.TRANSLATION, "first", "ok") == 1
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_the_next_serves_when_it_fails_and_after_some_failures_at_once(rig: Rig) -> None:
     rig.fail(Stage.TRANSLATION, 2)
     assert rig.first.translator is not None
@@ -85,7 +75,7 @@ async def test_the_next_serves_when_it_fails_and_after_some_failures_at_once(rig
     assert rig.resting() == []
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_one_stage_of_an_engine_may_rest_while_another_serves(rig: Rig) -> None:
     rig.fail(Stage.TRANSLATION, 2)
     for _ in range(2):
@@ -96,7 +86,7 @@ async def test_one_stage_of_an_engine_may_rest_while_another_serves(rig: Rig) ->
     assert rig.count(Stage.SYNTHESIS, "first", "ok") == 1
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_when_all_fail_the_last_ones_fault_is_told(rig: Rig) -> None:
     rig.fail(Stage.TRANSLATION, 1)
     rig.fail(Stage.TRANSLATION, 1, rig.second)
@@ -104,7 +94,7 @@ async def test_when_all_fail_the_last_ones_fault_is_told(rig: Rig) -> None:
         await rig.translate()
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_when_all_rest_nobody_is_asked(rig: Rig) -> None:
     rig.fail(Stage.TRANSLATION, 2)
     rig.fail(Stage.TRANSLATION, 2, rig.second)
@@ -118,7 +108,7 @@ async def test_when_all_rest_nobody_is_asked(rig: Rig) -> None:
     assert len(rig.second.translator.asked) == 2
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_what_was_begun_is_not_begun_again_elsewhere(rig: Rig) -> None:
     rig.first.faults[Stage.SYNTHESIS] = []
     speaker = rig.chains.synthesizer("es")
@@ -138,7 +128,7 @@ async def test_what_was_begun_is_not_begun_again_elsewhere(rig: Rig) -> None:
     assert rig.count(Stage.SYNTHESIS, "first", "failed") == 1
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_who_stops_listening_does_not_count_against_the_engine(rig: Rig) -> None:
     speaker = rig.chains.synthesizer("es")
     assert speaker is not None
@@ -158,7 +148,7 @@ async def test_who_stops_listening_does_not_count_against_the_engine(rig: Rig) -
     assert rig.resting() == []
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_thinking_falls_back_too(rig: Rig) -> None:
     rig.fail(Stage.THINKING, 1)
     rig.second.thinks_next = [["I am ", "second."]]
@@ -167,7 +157,7 @@ async def test_thinking_falls_back_too(rig: Rig) -> None:
     assert [piece async for piece in thinker.think([Message("user", "who?")])] == ["I am ", "second."]
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_chain_declares_what_its_engines_do(rig: Rig) -> None:
     assert rig.translator().pairs == {("en", "es")}
     assert rig.translator().engine == "first"
@@ -180,7 +170,7 @@ async def test_a_chain_declares_what_its_engines_do(rig: Rig) -> None:
     assert not recognizer.detects
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_every_count_stands_at_zero_from_the_start(rig: Rig) -> None:
     assert len(rig.health.counts) == len(Stage) * 2 * len(RESULTS)
     assert set(rig.health.counts.values()) == {0}

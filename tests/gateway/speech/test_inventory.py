@@ -24,7 +24,8 @@ def told(monkeypatch: pytest.MonkeyPatch, engines: dict[str, PretendEngine], **s
 
 def test_each_engine_says_what_it_can_and_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     some = PretendEngine("some", hears={"en-US", "es"}, pairs={("en", "es"), ("es", "en")}, speaks={"*"})
-    monkeypatch.setattr(some, "missing", lambda stage: "one is" if stage is Stage.RECOGNITION else "")
+    monkeypatch.setattr(some, "missing", lambda stage: "other languages need a model")  # what is there needs no hint
+    monkeypatch.setattr(some, "trouble", lambda stage: "no answer" if stage is Stage.RECOGNITION else "")
     none = PretendEngine("none")
     monkeypatch.setattr(none, "missing", lambda stage: f"install {stage}")
     lines = told(
@@ -36,7 +37,7 @@ def test_each_engine_says_what_it_can_and_what_is_missing(monkeypatch: pytest.Mo
     )
     assert lines == [
         "engine some (openai)",
-        "  recognition: en, es (one is)",
+        "  recognition: en, es (no answer)",
         "  translation: en→es, es→en",
         "  synthesis: any language",
         "engine none (openai)",

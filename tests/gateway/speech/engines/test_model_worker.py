@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from gateway.speech.engines import model_worker as worker
-from gateway.speech.engines.model_worker import Audio, Done, Forget, Hear, Job, Loop, ModelFault, Text, Translate
+from gateway.speech.engines.model_worker import Audio, Hear, Job, Loop, ModelFault, Text, Translate
+from gateway.speech.engines.orders import Done, Forget
 
 
 class Model:
@@ -39,41 +40,40 @@ def test_a_job_is_answered_and_done_and_the_loop_ends_with_its_channel() -> None
     theirs.close()
 
 
-def test_audio_belongs_to_its_job() -> None:
+def words(model: Model, *orders: worker.Order) -> list[Any]:
+    """What is said to these, all there before the loop begins."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    model = Model()
-    for order in (Audio(1, b"a"), Audio(2, b"x"), Audio(1, b"b"), Hear(1, "en", ""), Forget(2), Hear(3, None, "")):
+    for order in orders:
         ours.send(msgspec.msgpack.encode(order))
     loop = Loop(theirs, model)
-    loop._read(wait=True)
-    for expected in (b"ab", b""):
-        job = loop._jobs.popleft()
-        assert loop._work(job, bytes(loop._audio.pop(job.number, b""))) == ""
-        assert model.heard[-1] == expected
-    assert not loop._audio
-    assert not loop._forgotten
+    running = threading.Thread(target=loop.run)
+    running.start()
+    said: list[Any] = []
+    jobs = sum(not isinstance(order, Audio | Forget) for order in orders)
+    while sum(isinstance(word, Done) for word in said) < jobs:
+        said.append(msgspec.msgpack.decode(ours.recv(65536), type=worker.Word))
     ours.close()
+    running.join(10)
+    assert not running.is_alive()
+    assert not loop._audio
     theirs.close()
+    return said
+
+
+def test_audio_belongs_to_its_job() -> None:
+    model = Model()
+    orders = Audio(1, b"a"), Audio(2, b"x"), Audio(1, b"b"), Hear(1, "en", ""), Forget(2), Hear(3, None, "")
+    assert words(model, *orders)[-1] == Done(3)
+    assert model.heard == [b"ab", b""]
 
 
 def test_a_fault_is_told() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    loop = Loop(theirs, Model())
-    assert loop._work(Translate(1, "bad", "en", "es"), b"") == "bad word"
-    ours.close()
-    theirs.close()
+    said = words(Model(), Translate(1, "bad", "en", "es"), Translate(2, "good", "en", "es"))
+    assert said == [Done(1, "bad word"), Text(2, "good"), Done(2)]
 
 
 def test_what_is_forgotten_is_not_done() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     model = Model()
-    for order in (Translate(1, "one", "en", "es"), Translate(2, "two", "en", "es"), Forget(2), Forget(77)):
-        ours.send(msgspec.msgpack.encode(order))
-    loop = Loop(theirs, model)
-    loop._read(wait=True)
-    assert loop._forgotten == {2}
-    assert loop._work(loop._jobs[1], b"") == "forgotten"
-    assert not model.worked
-    ours.close()
-    theirs.close()
-    assert Done(2, "forgotten").error
+    said = words(model, Translate(1, "one", "en", "es"), Translate(2, "two", "en", "es"), Forget(2))
+    assert said == [Text(1, "one"), Done(1), Done(2, "forgotten")]
+    assert [job.number for job in model.worked] == [1]

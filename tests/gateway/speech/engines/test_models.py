@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.speech.engines.model_worker import PIECE, Hear, Sound, Speak, Text, Translate
+from gateway.speech.engines.model_worker import PIECE, Hear, Speak, Text, Translate
 from gateway.speech.engines.models import FULL, WINDOW_S, Load, Pool
+from gateway.speech.engines.orders import Sound
 from gateway.speech.stages import EngineFault, Stage
 
 

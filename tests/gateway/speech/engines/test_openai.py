@@ -258,7 +258,8 @@ def test_what_is_missing_is_said() -> None:
     async def test(rig: Rig) -> None:
         assert rig.engine.missing(Stage.RECOGNITION) == ""
         assert "no section thinking" in rig.engine.missing(Stage.THINKING)
-        assert "does not list the model 'tts-9'" in rig.engine.missing(Stage.SYNTHESIS)
+        assert "does not list the model 'tts-9'" in rig.engine.trouble(Stage.SYNTHESIS)
+        assert rig.engine.trouble(Stage.RECOGNITION) == ""
         assert rig.engine.missing(Stage.TRANSLATION) == "hosted is configured for de, en"
         assert rig.engine.thinker is None
         assert not rig.engine.full()
@@ -271,7 +272,7 @@ def test_an_endpoint_that_is_away_is_said_and_not_given_up() -> None:
         values = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", **STAGES}
         engine = build("hosted", OpenAiEngine.model_validate(values))
         await engine.start()
-        assert "127.0.0.1: ConnectError" in engine.missing(Stage.RECOGNITION)
+        assert "127.0.0.1: ConnectError" in engine.trouble(Stage.RECOGNITION)
         assert engine.recognizer is not None
         await engine.close()
 
@@ -284,7 +285,7 @@ def test_a_wrong_key_is_said_and_not_shown() -> None:
             values = {"kind": "openai", "base_url": stand_in.address, "api_key": "sk-wrong", **STAGES}
             engine = build("hosted", OpenAiEngine.model_validate(values))
             await engine.start()
-            assert engine.missing(Stage.SYNTHESIS) == "127.0.0.1: refuses the key (HTTP 401)"
+            assert engine.trouble(Stage.SYNTHESIS) == "127.0.0.1: refuses the key (HTTP 401)"
             rig = Rig(stand_in, engine)
             with pytest.raises(EngineFault, match="refuses the key") as told:
                 await rig.translate()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from gateway.speech import mulaw
 from gateway.speech.engines import pieces
 from gateway.speech.engines.pieces import PieceEar, settled, speech_ms
 from gateway.speech.stages import EngineFault, Heard, Partial, Stage
+from tests.support.loops import on_a_loop
 
 PAUSE = mulaw.SILENCE * 8 * 260
 
@@ -63,18 +64,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def on_a_loop(test: Callable[[Rig], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        async def main() -> None:
-            await test(Rig())
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    return run
-
-
-@on_a_loop
+@on_a_loop(Rig)
 async def test_what_was_heard_at_the_pause_is_the_answer_at_the_end(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -87,7 +77,7 @@ async def test_what_was_heard_at_the_pause_is_the_answer_at_the_end(rig: Rig) ->
     assert len(rig.asked) == 1
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_the_end_waits_for_a_request_that_is_under_way(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -101,7 +91,7 @@ async def test_the_end_waits_for_a_request_that_is_under_way(rig: Rig) -> None:
     assert rig.partials == []  # after the end, the answer only
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_finished_sentence_is_settled_and_the_next_is_heard_alone(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -118,7 +108,7 @@ async def test_a_finished_sentence_is_settled_and_the_next_is_heard_alone(rig: R
     assert answer.result().text == "Good morning. How are you?"
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_half_a_sentence_is_heard_again_with_what_follows(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -133,7 +123,7 @@ async def test_half_a_sentence_is_heard_again_with_what_follows(rig: Rig) -> Non
     assert answer.result().text == "I would like a table."
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_pauses_during_a_request_are_heard_together_after_it(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -146,7 +136,7 @@ async def test_pauses_during_a_request_are_heard_together_after_it(rig: Rig) -> 
     assert rig.asked[1][0] == (MORE + PAUSE) * 3
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_an_end_without_a_pause_is_heard_whole(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -159,7 +149,7 @@ async def test_an_end_without_a_pause_is_heard_whole(rig: Rig) -> None:
     assert answer.result().text == "One. Two."
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_turn_without_speech_asks_nobody(rig: Rig) -> None:
     await rig.pause()
     answer = rig.ear.end()
@@ -169,7 +159,7 @@ async def test_a_turn_without_speech_asks_nobody(rig: Rig) -> None:
     assert not rig.asked
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_fault_before_the_end_is_tried_again_and_one_after_it_is_told(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -182,7 +172,7 @@ async def test_a_fault_before_the_end_is_tried_again_and_one_after_it_is_told(ri
         await answer
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_fault_of_what_is_under_way_at_the_end_is_told_at_once(rig: Rig) -> None:
     await rig.feed(WORDS)
     await rig.pause()
@@ -192,7 +182,7 @@ async def test_a_fault_of_what_is_under_way_at_the_end_is_told_at_once(rig: Rig)
     assert len(rig.asked) == 1
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_slow_turn_does_not_hold_up_the_next(rig: Rig) -> None:
     await rig.feed(WORDS)
     first = rig.ear.end()
@@ -204,7 +194,7 @@ async def test_a_slow_turn_does_not_hold_up_the_next(rig: Rig) -> None:
     assert not first.done()
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_who_falls_too_far_behind_loses_the_oldest_turn(rig: Rig) -> None:
     answers = []
     for _ in range(pieces.WAITING_TURNS + 1):
@@ -216,7 +206,7 @@ async def test_who_falls_too_far_behind_loses_the_oldest_turn(rig: Rig) -> None:
     rig.ear.close()
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_giving_up_cancels_the_request(rig: Rig) -> None:
     for give_up in ("drop", "cancel", "close"):
         await rig.feed(WORDS)
@@ -230,7 +220,7 @@ async def test_giving_up_cancels_the_request(rig: Rig) -> None:
     assert not rig.partials
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_turn_keeps_no_more_than_a_bound(rig: Rig) -> None:
     for _ in range(pieces.KEPT_OCTETS // len(WORDS) + 5):
         rig.ear.feed(WORDS)
@@ -240,7 +230,7 @@ async def test_a_turn_keeps_no_more_than_a_bound(rig: Rig) -> None:
     rig.ear.close()
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_without_audio_for_a_moment_a_piece_is_heard_and_a_pause_settles_it(rig: Rig) -> None:
     rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)
     await rig.feed(WORDS)
@@ -255,7 +245,7 @@ async def test_without_audio_for_a_moment_a_piece_is_heard_and_a_pause_settles_i
     assert len(rig.asked) == 1
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_pause_during_the_request_settles_its_answer(rig: Rig) -> None:
     rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)
     await rig.feed(WORDS)
@@ -267,7 +257,7 @@ async def test_a_pause_during_the_request_settles_its_answer(rig: Rig) -> None:
     rig.ear.close()
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_a_silence_that_is_no_pause_settles_nothing(rig: Rig) -> None:
     rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)
     await rig.feed(WORDS)
@@ -281,7 +271,7 @@ async def test_a_silence_that_is_no_pause_settles_nothing(rig: Rig) -> None:
     rig.ear.close()
 
 
-@on_a_loop
+@on_a_loop(Rig)
 async def test_who_has_gone_is_not_heard_any_more(rig: Rig) -> None:
     for leave in ("drop", "close"):
         rig.ear = PieceEar("pretend", rig.hear, "en", rig.partials.append, early_s=0.01)

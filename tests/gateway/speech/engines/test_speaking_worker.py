@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from gateway.speech import mulaw
-from gateway.speech.engines.speaking_worker import Done, Espeak, Forget, Order, Say, Sound, Speaker, Word
+from gateway.speech.engines.orders import Done, Forget, Sound
+from gateway.speech.engines.speaking_worker import Espeak, Order, Say, Speaker, Word
 from gateway.speech.engines.worker import pair
 
 
