@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -259,3 +259,13 @@ async def service(
         await journal
         database.close()
         folder.cleanup()
+
+
+def run(url: str, scenario: Callable[[Kit], Awaitable[None]]) -> None:
+    """What happens with a service of its own on that database."""
+
+    async def main() -> None:
+        async with service(url) as kit:
+            await scenario(kit)
+
+    asyncio.run(main())

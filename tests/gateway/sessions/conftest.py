@@ -17,11 +17,17 @@ def postgresql_server() -> Iterator[postgresql.Server]:
         yield running
 
 
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """For tests that do not depend on the store."""
+    return f"sqlite:///{tmp_path}/sessions.db"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/sessions.db"
+        return sqlite_url
     server: postgresql.Server = request.getfixturevalue("postgresql_server")
     return server.new_database()
 

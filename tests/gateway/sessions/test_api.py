@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,22 +11,9 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.sessions import keys, tenants
 from gateway.sessions.ids import ULID_PATTERN
-from tests.support.session_service import INTERNAL_KEY, Kit, service
+from tests.support.session_service import INTERNAL_KEY, Kit, run, service
 
 CREATE = {"mode": "bidirectional_translation"}
-
-
-def run(url: str, scenario: Callable[[Kit], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with service(url) as kit:
-            await scenario(kit)
-
-    asyncio.run(main())
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Any) -> str:
-    return f"sqlite:///{tmp_path}/s.db"
 
 
 def test_a_created_session(database_url: str) -> None:

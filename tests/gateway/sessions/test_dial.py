@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
 from gateway.errors import Fault, GatewayError, PeerFault
-from tests.support.session_service import Kit, service
-
-
-def run(url: str, scenario: Callable[[Kit], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with service(url) as kit:
-            await scenario(kit)
-
-    asyncio.run(main())
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/s.db"
+from tests.support.session_service import Kit, run
 
 
 def test_a_call_is_ordered_and_shown(sqlite_url: str) -> None:

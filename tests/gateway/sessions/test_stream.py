@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,17 +11,7 @@ import pytest
 from picows import WSHandshakeError, WSMsgType, ws_connect
 
 from gateway.sessions import stream as module
-from tests.support.session_service import Kit, StreamClient, audio_input, service
-
-Scenario = Callable[[Kit], Awaitable[None]]
-
-
-def run(tmp_path: Path, scenario: Scenario) -> None:
-    async def main() -> None:
-        async with service(f"sqlite:///{tmp_path}/s.db") as kit:
-            await scenario(kit)
-
-    asyncio.run(main())
+from tests.support.session_service import Kit, StreamClient, audio_input, run
 
 
 async def refused(url: str, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -35,7 +23,7 @@ async def refused(url: str, **headers: str) -> tuple[int, dict[str, Any]]:
     return int(response.status), msgspec.json.decode(caught.value.raw_body)["error"]
 
 
-def test_the_handshake_refuses(tmp_path: Path) -> None:
+def test_the_handshake_refuses(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session, other = await kit.create(), await kit.create()
         url, token = session["stream"]["url"], session["stream"]["token"]
@@ -56,10 +44,10 @@ def test_the_handshake_refuses(tmp_path: Path) -> None:
         status, error = await refused(f"{url}?token={fresh}")
         assert (status, error["code"]) == (409, "session_ended")
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_a_token_in_the_header(tmp_path: Path) -> None:
+def test_a_token_in_the_header(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         stream = (await kit.create())["stream"]
         bearer = {"Authorization": f"Bearer {stream['token']}"}
@@ -68,19 +56,19 @@ def test_a_token_in_the_header(tmp_path: Path) -> None:
         assert (await client.receive())["type"] == "session.ready"
         transport.disconnect()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_expiry_does_not_end_an_open_stream(tmp_path: Path) -> None:
+def test_expiry_does_not_end_an_open_stream(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         async with kit.stream(await kit.create()) as client:
             kit.clock.now += 3000
             await client.synced()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_plain_http_is_answered(tmp_path: Path) -> None:
+def test_plain_http_is_answered(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         stream = (await kit.create())["stream"]
         async with httpx.AsyncClient() as client:
@@ -89,10 +77,10 @@ def test_plain_http_is_answered(tmp_path: Path) -> None:
             assert (await client.get(f"{url}?token={stream['token']}")).status_code == 400
         assert not kit.streams.streams
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_session_end_is_answered_and_closed_1000(tmp_path: Path) -> None:
+def test_session_end_is_answered_and_closed_1000(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         async with kit.stream(session) as client, kit.stream(session) as other:
@@ -104,7 +92,7 @@ def test_session_end_is_answered_and_closed_1000(tmp_path: Path) -> None:
                 }  # fmt: skip
                 assert await one.close_code() == 1000
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +105,7 @@ def test_session_end_is_answered_and_closed_1000(tmp_path: Path) -> None:
         ([(WSMsgType.CONTINUATION, b"x", True)], 1002),
     ],
 )
-def test_close_codes(tmp_path: Path, frames: list[tuple[WSMsgType, bytes, bool]], code: int) -> None:
+def test_close_codes(sqlite_url: str, frames: list[tuple[WSMsgType, bytes, bool]], code: int) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         async with kit.stream(session) as neighbour, kit.stream(session) as client:
@@ -127,10 +115,10 @@ def test_close_codes(tmp_path: Path, frames: list[tuple[WSMsgType, bytes, bool]]
             assert await client.close_code() == code
             await neighbour.synced()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_64_kib_are_taken_and_so_are_fragments(tmp_path: Path) -> None:
+def test_64_kib_are_taken_and_so_are_fragments(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         async with kit.stream(await kit.create()) as client:
             client.send_text(b'{"type":"ping"' + b" " * (65536 - 15) + b"}")
@@ -141,10 +129,10 @@ def test_64_kib_are_taken_and_so_are_fragments(tmp_path: Path) -> None:
             client.transport.send(WSMsgType.CONTINUATION, b"}", True)
             await client.receive("pong")
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_pings_and_silence(tmp_path: Path) -> None:
+def test_pings_and_silence(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         async with kit.stream(session) as client:
@@ -165,7 +153,7 @@ def test_pings_and_silence(tmp_path: Path) -> None:
             _sweep(kit)
             assert await client.close_code() == 1011
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
 def _sweep(kit: Kit) -> None:
@@ -173,7 +161,7 @@ def _sweep(kit: Kit) -> None:
         stream.sweep(kit.clock.now)
 
 
-def test_a_flood_is_told_once_and_its_surplus_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_is_told_once_and_its_surplus_dropped(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RATE", 10)
 
     async def scenario(kit: Kit) -> None:
@@ -188,10 +176,10 @@ def test_a_flood_is_told_once_and_its_surplus_dropped(tmp_path: Path, monkeypatc
             await client.receive("pong")
             assert client.messages.empty()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_a_slow_reader_loses_audio_and_no_transcript(tmp_path: Path) -> None:
+def test_a_slow_reader_loses_audio_and_no_transcript(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         async with kit.stream(session) as client:
@@ -207,10 +195,10 @@ def test_a_slow_reader_loses_audio_and_no_transcript(tmp_path: Path) -> None:
             for number in range(400):
                 assert (await client.receive("transcript.final"))["segment_id"] == f"seg_{number}"
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_a_reader_that_is_lost_is_cut(tmp_path: Path) -> None:
+def test_a_reader_that_is_lost_is_cut(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         async with kit.stream(session) as client, kit.stream(session) as neighbour:
@@ -228,10 +216,10 @@ def test_a_reader_that_is_lost_is_cut(tmp_path: Path) -> None:
             assert kit.streams.counts["slow_reader"] == 1
             client.transport.underlying_transport.resume_reading()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_a_defect_costs_its_stream_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_costs_its_stream_only(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(kit: Kit) -> None:
         session, other = await kit.create(), await kit.create()
         async with kit.stream(session) as client, kit.stream(other) as neighbour:
@@ -247,4 +235,4 @@ def test_a_defect_costs_its_stream_only(tmp_path: Path, monkeypatch: pytest.Monk
             assert kit.streams.counts["internal_error"] == 1
             await neighbour.synced()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)

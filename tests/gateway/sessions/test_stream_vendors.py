@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,17 +12,9 @@ from picows import WSHandshakeError, WSMsgType, ws_connect
 
 from gateway.sessions import stream as module
 from tests.gateway.stream.test_vendors import TELNYX_START, TWILIO_START, media
-from tests.support.session_service import Kit, StreamClient, service
+from tests.support.session_service import Kit, StreamClient, run
 
 TWILIO = {"X-Twilio-Signature": "signature"}
-
-
-def run(tmp_path: Path, scenario: Callable[[Kit], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with service(f"sqlite:///{tmp_path}/s.db") as kit:
-            await scenario(kit)
-
-    asyncio.run(main())
 
 
 async def connect(url: str, headers: dict[str, str]) -> StreamClient:
@@ -43,7 +33,7 @@ async def event(client: StreamClient) -> dict[str, Any]:
         return await client.messages.get()
 
 
-def test_a_twilio_call_hears_itself(tmp_path: Path) -> None:
+def test_a_twilio_call_hears_itself(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         live = kit.hub.sessions[session["id"]]
@@ -63,7 +53,7 @@ def test_a_twilio_call_hears_itself(tmp_path: Path) -> None:
         await kit.until(lambda: not live.calls)
         client.transport.disconnect()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
 def in_two(client: StreamClient, message: dict[str, Any]) -> None:
@@ -74,7 +64,7 @@ def in_two(client: StreamClient, message: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("headers", [TWILIO, {}])
-def test_messages_may_come_in_fragments(tmp_path: Path, headers: dict[str, str]) -> None:
+def test_messages_may_come_in_fragments(sqlite_url: str, headers: dict[str, str]) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         url = session["stream"]["url"]
@@ -86,10 +76,10 @@ def test_messages_may_come_in_fragments(tmp_path: Path, headers: dict[str, str])
         assert live.calls == {"customer": "CA1"}
         client.transport.disconnect()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_no_fragments_lead_around_the_token(tmp_path: Path) -> None:
+def test_no_fragments_lead_around_the_token(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         client = await connect(session["stream"]["url"], TWILIO)
@@ -100,10 +90,10 @@ def test_no_fragments_lead_around_the_token(tmp_path: Path) -> None:
         live = kit.hub.sessions[session["id"]]
         assert (live.calls, str(live.lifecycle.status)) == ({}, "created")
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_telnyx_beside_a_native_stream(tmp_path: Path) -> None:
+def test_telnyx_beside_a_native_stream(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         url = f"{session['stream']['url']}?token={session['stream']['token']}"
@@ -121,10 +111,10 @@ def test_telnyx_beside_a_native_stream(tmp_path: Path) -> None:
             assert (await native.receive("audio.output"))["target"] == "agent"
             client.transport.disconnect()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_a_vendor_that_does_not_show_itself(tmp_path: Path) -> None:
+def test_a_vendor_that_does_not_show_itself(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         async with kit.stream(session) as client:
@@ -133,11 +123,11 @@ def test_a_vendor_that_does_not_show_itself(tmp_path: Path) -> None:
             live = kit.hub.sessions[session["id"]]
             await kit.until(lambda: live.calls == {"agent": "CA1"})
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
 @pytest.mark.parametrize("token", ["", "kst_wrong"])
-def test_a_bad_token_in_start_closes(tmp_path: Path, token: str) -> None:
+def test_a_bad_token_in_start_closes(sqlite_url: str, token: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         client = await connect(session["stream"]["url"], TWILIO)
@@ -146,10 +136,10 @@ def test_a_bad_token_in_start_closes(tmp_path: Path, token: str) -> None:
         assert await client.close_code() == 1008
         assert str(kit.hub.sessions[session["id"]].lifecycle.status) == "created"
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_without_a_start_it_is_closed(tmp_path: Path) -> None:
+def test_without_a_start_it_is_closed(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         client = await connect(session["stream"]["url"], TWILIO)
@@ -159,10 +149,10 @@ def test_without_a_start_it_is_closed(tmp_path: Path) -> None:
             stream.sweep(kit.clock.now)
         assert await client.close_code() == 1008
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_only_so_many_may_be_without_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_may_be_without_a_token(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_UNADMITTED", 1)
 
     async def scenario(kit: Kit) -> None:
@@ -173,10 +163,10 @@ def test_only_so_many_may_be_without_a_token(tmp_path: Path, monkeypatch: pytest
             await connect(session["stream"]["url"], TWILIO)
         client.transport.disconnect()
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
 
 
-def test_media_that_is_no_media_closes_in_the_end(tmp_path: Path) -> None:
+def test_media_that_is_no_media_closes_in_the_end(sqlite_url: str) -> None:
     async def scenario(kit: Kit) -> None:
         session = await kit.create()
         client = await connect(session["stream"]["url"], TWILIO)
@@ -185,4 +175,4 @@ def test_media_that_is_no_media_closes_in_the_end(tmp_path: Path) -> None:
             client.send({"event": "media"})
         assert await client.close_code() == 1008
 
-    run(tmp_path, scenario)
+    run(sqlite_url, scenario)
