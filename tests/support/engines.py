@@ -128,9 +128,7 @@ class PretendEngine(Base):
         fails: EngineFault | None = None,
     ) -> None:
         super().__init__(name)
-        self.recognizer = (
-            PretendRecognizer(self, hears, detects) if hears or detects else None
-        )
+        self.recognizer = PretendRecognizer(self, hears, detects) if hears or detects else None
         self.translator = PretendTranslator(self, pairs) if pairs else None
         self.synthesizer = PretendSynthesizer(self, speaks) if speaks else None
         self.thinker = PretendThinker(self, thinks) if thinks else None
