@@ -167,6 +167,8 @@ class Legs:
         if command.send and not table.sending[row]:
             table.marker[row] = 1
         table.sending[row] = command.send and command.remote_port > 0
+        if table.receiving[row] != command.receive:
+            table.quality.reset(row)  # what was to be heard while the leg was on hold, or before, is no loss
         table.receiving[row] = command.receive
         rtcp_port = command.rtcp_port or command.remote_port
         rtcp = None if command.rtcp_port < 0 else (command.rtcp_address or command.remote_address, rtcp_port)
@@ -297,7 +299,10 @@ class Legs:
 
     def _close(self, row: int, now_ns: int) -> None:
         self._report(row, bye=True)
-        self.table.publish(np.array([row], np.intp), now_ns)
+        rows = np.array([row], np.intp)
+        self.table.publish(rows, now_ns)
+        if not self.table.rated[row]:  # a call of less than 5 s
+            self.table.rate(rows)
         sockets = self._legs.pop(row).sockets
         for sock in (sockets.media, sockets.wild, sockets.rtcp):
             if sock is not None:

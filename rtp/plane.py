@@ -54,14 +54,14 @@ STATS: Final = np.dtype(
         ("frames_concealed", "u8"),
         ("frames_noise", "u8"),  # comfort noise frames (sender silent by agreement)
         ("frames_silent", "u8"),  # received frames that were digital silence
-        ("frames_trimmed", "u8"),  # 10 ms pieces taken out to shorten the delay
-        ("frames_stretched", "u8"),  # 10 ms pieces put in to lengthen it
+        ("frames_trimmed", "u8"),  # of which up to 20 ms were left out to shorten the delay
+        ("frames_stretched", "u8"),  # … were said twice to lengthen it
         ("ssrc_changes", "u8"),
         ("resyncs", "u8"),  # timestamp jumps that moved the cursor
         ("jitter_ms", "f4"),  # RFC 3550 A.8
         ("delay_ms", "f4"),  # present play-out delay of the receive side
         ("delay_target_ms", "f4"),
-        ("delay_mean_ms", "f4"),  # mean since the leg opened
+        ("delay_mean_ms", "f4"),  # mean since the leg opened, of the time in which packets came
         ("drift_ppm", "f4"),
         ("level_in_db", "f4"),  # smoothed level of received audio, dBov
         ("level_out_db", "f4"),
@@ -79,9 +79,11 @@ STATS: Final = np.dtype(
         ("remote_loss", "f4"),  # fraction 0…1 that the peer reports of our packets
         ("remote_jitter_ms", "f4"),
         ("rtt_ms", "f4"),  # 0: not known
-        ("r_factor", "f4"),  # E-model; 0: not yet
+        ("r_factor", "f4"),  # E-model, of the last 5 s; 0: not known
         ("mos", "f4"),
         ("burst_ratio", "f4"),
+        ("r_mean", "f4"),  # of all 5 s in which the leg was to hear something; 0: not known
+        ("mos_mean", "f4"),  # of that
     ]
 )
 

@@ -21,7 +21,7 @@ from rtp.jitter import JitterRing
 from rtp.mix import Mixer
 from rtp.plane import FRAME, Plane
 from rtp.playout import Playout
-from rtp.quality import Quality
+from rtp.quality import Quality, mos
 from rtp.reception import Reception
 from rtp.settings import Settings
 from rtp.vad import Vad, level_dbov
@@ -39,6 +39,8 @@ UNKNOWN: Final = 1 << 62  #: a position that no stream reaches
 START_NS: Final = 100_000_000
 
 
+#: A leg whose last packet is older has no delay to speak of: the cursor waits where the stream ended, or paused.
+ENDED_NS: Final = 200_000_000
 #: Legs that a slot may have more than its neighbour, at any load.
 CROWD: Final = 32
 
@@ -83,6 +85,8 @@ class Table:
         self.media_ms = np.zeros(n, np.int64)  # media time of the next uplink frame
         self.energy_in = np.zeros(n, np.float32)  # smoothed mean square of what arrives, full scale 1
         self.energy_out = np.zeros(n, np.float32)
+        self.delays_seen = np.zeros(n, np.int64)  # of which the mean delay is made
+        self.rated = np.zeros(n, np.int64)  # intervals of which the mean rating is made
 
         self.accept = np.full((n, 128), NOT_ACCEPTED, np.int8)  # (legs, payload type)
         # Views into the plane's statistics: what is counted here is seen there at once.
@@ -177,22 +181,30 @@ class Table:
         stats["drift_ppm"][rows] = self.delay.drift.ppm[rows]
         stats["level_in_db"][rows] = level_dbov(self.energy_in[rows])
         stats["level_out_db"][rows] = level_dbov(self.energy_out[rows])
-        played = rows[self.ring.started[rows]]
+        played = rows[self.ring.started[rows] & (now_ns - self.last_packet_ns[rows] < ENDED_NS)]
         read = self.ring.cursor[played] - FRAME  # where the frame of this slot was
         delay_ms = self.delay.present(played, now_ns, read) / 8.0
         stats["delay_ms"][played] = delay_ms
-        mean = stats["delay_mean_ms"][played]
-        stats["delay_mean_ms"][played] = np.where(mean > 0, mean + (delay_ms - mean) / 32.0, delay_ms)
+        self.delays_seen[played] += 1
+        stats["delay_mean_ms"][played] += (delay_ms - stats["delay_mean_ms"][played]) / self.delays_seen[played]
 
     def rate(self, rows: Rows) -> None:
-        """Rate the quality interval of these rows that ends now (E-model), and begin the next."""
+        """Rate the quality interval of these rows that ends now (E-model), and begin the next.
+
+        Legs that are not to hear anything (on hold) have no quality.
+        """
         stats = self.plane.stats
         # Mouth to ear as far as this end can know: a packet's own 20 ms, half the round trip, the play-out delay.
         delay_ms = 20.0 + stats["rtt_ms"][rows] / 2.0 + stats["delay_ms"][rows]
         rating = self.quality.rate(rows, delay_ms)
-        stats["r_factor"][rows] = rating.r
-        stats["mos"][rows] = rating.mos
+        known = (rating.mos > 0) & self.receiving[rows]
+        stats["r_factor"][rows] = np.where(known, rating.r, 0.0)
+        stats["mos"][rows] = np.where(known, rating.mos, 0.0)
         stats["burst_ratio"][rows] = rating.burst_ratio
+        heard, r = rows[known], rating.r[known]
+        self.rated[heard] += 1
+        stats["r_mean"][heard] += (r - stats["r_mean"][heard]) / self.rated[heard]
+        stats["mos_mean"][heard] = mos(stats["r_mean"][heard])
 
     def holds(self, row: int, generation: int) -> bool:
         """Whether this leg is still the row's."""
@@ -254,4 +266,6 @@ _CLEARED: Final = (
     "media_ms",
     "energy_in",
     "energy_out",
+    "delays_seen",
+    "rated",
 )

@@ -117,7 +117,7 @@ def observe_quality(metrics: Metrics, statistics: Mapping[str, float]) -> None:
     metrics.leg_delay.observe(get("delay_mean_ms", 0.0) / 1000)
     metrics.leg_loss.observe(max(0.0, get("packets_lost", 0.0)) / max(1.0, get("packets_expected", 0.0)))
     metrics.leg_concealed.observe(get("frames_concealed", 0.0) / max(1.0, get("frames_up", 0.0)))
-    known = (("mos", metrics.leg_mos, 1), ("r_factor", metrics.leg_r, 1), ("rtt_ms", metrics.leg_rtt, 1000))
+    known = (("mos_mean", metrics.leg_mos, 1), ("r_mean", metrics.leg_r, 1), ("rtt_ms", metrics.leg_rtt, 1000))
     for name, histogram, scale in known:
         if value := get(name, 0.0):  # 0: not known
             histogram.observe(value / scale)

@@ -132,7 +132,7 @@ class RtpSide:
             self.free.append(command.row)
             self.plane.stats["generation"][command.row] = 0
             port = 16384 + 2 * command.row
-            statistics = {"packets_received": 7.0, "mos": 4.4}
+            statistics = {"packets_received": 7.0, "mos_mean": 4.4}
             self.channel.send(control.LegClosed(command.row, command.generation, port, statistics))
 
     def of(self, kind: type[Any]) -> list[Any]:

@@ -43,6 +43,14 @@ def test_an_even_stream_is_heard_bit_by_bit() -> None:
     assert of_frames(account) == []
 
 
+def test_the_summary_is_of_the_time_in_which_packets_came() -> None:
+    summary = replay(even(300)).summary
+    assert summary["waited_ms"] == {"p50": 40.0, "p99": 40.0, "most": 40.0}
+    assert summary["delay_mean_ms"] == 40.0
+    assert summary["mos_mean"] == pytest.approx(4.41, abs=0.01)
+    assert replay(even(20)).summary["mos_mean"] == pytest.approx(4.41, abs=0.01)
+
+
 def test_the_clock_of_the_capture_does_not_matter() -> None:
     later = [(at + 1_700_000_000_000_000_000, data) for at, data in even(20)]
     assert replay(later) == replay(even(20))

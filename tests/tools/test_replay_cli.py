@@ -100,6 +100,7 @@ def test_what_was_heard_is_written(capture: str, tmp_path: Path, capsys: pytest.
         (["{tmp}/absent"], "No such file"),
         (["{tmp}/text"], "neither a pcap nor a pcapng"),
         (["{tmp}/empty"], "no RTP stream in this capture (1 packets not UDP)"),
+        (["{tmp}/empty", "--list"], "no RTP stream in this capture"),
         (["{tmp}/call.pcap", "--stream", "4"], "the capture has 3"),
         (["{tmp}/call.pcap", "--stream", "0"], "there is no stream 0"),
     ],

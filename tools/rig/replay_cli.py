@@ -24,9 +24,12 @@ from rtp.settings import Settings
 from rtp.table import KINDS
 
 DESCRIPTION = """Runs the media engine on the RTP of a capture, without sockets and on the capture's own clock, and says
-what it did with each packet. The same capture gives the same output."""
-EPILOG = """Of the stream that is chosen, everything is replayed that came from its source address to its destination
-address, as a leg would get it: other SSRCs, RTCP and damaged packets too, unless --alone is given."""
+what it did with each packet: when it came, its number in the capture, SSRC, payload type, sequence number, timestamp
+and octets, what became of it, and how long it waited to be heard. The same capture gives the same output."""
+EPILOG = """A capture of a call has two streams, of which the longer is replayed if none is named: what the gateway heard
+is the one to its own port, see --list. Of the stream that is chosen, everything is replayed that came from its source
+address to its destination address, as a leg would get it: other SSRCs, RTCP and damaged packets too, unless --alone is
+given."""
 
 
 class Trouble(Exception):
@@ -78,6 +81,7 @@ def _run(given: argparse.Namespace) -> None:
     left_out: Counter[str] = Counter()
     streams = find(_read(given.capture, left_out))
     if given.list:
+        _choose(streams, None, left_out)
         for number, stream in enumerate(streams, 1):
             fields = {"stream": number, **stream.describe()}
             print(json.dumps(fields) if given.json else _stream_text(fields))

@@ -15,7 +15,14 @@ HOW = Ending("sess_1", "customer", 1000.0, 1000.25, 1060.5, "ok", "peer_bye", 20
 
 
 def test_a_call_that_was_answered() -> None:
-    media = {"packets_lost": 3, "packets_expected": 300, "mos": 4.41234, "generation": 7, "frames_up": 0}
+    media = {
+        "packets_lost": 3,
+        "packets_expected": 300,
+        "mos": 1.0,
+        "mos_mean": 4.41234,
+        "generation": 7,
+        "frames_up": 0,
+    }
     record = build(WHO, HOW, media)
     assert (record["call_id"], record["session_id"], record["source"]) == ("call_1", "sess_1", "192.0.2.1:5060")
     assert (record["setup_ms"], record["duration_s"]) == (250, 60.25)

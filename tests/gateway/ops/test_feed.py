@@ -113,7 +113,7 @@ def test_the_sum_is_exact_whatever_comes_and_goes(steps: list[tuple[int, int, bo
 def test_quality_of_a_leg_is_in_base_units_and_unknowns_are_left_out() -> None:
     metrics = Metrics()
     totals = LegTotals(metrics, 4)
-    totals.closed(0, 1, {"packets_received": 0, "mos": 4.0})  # never received: no quality
+    totals.closed(0, 1, {"packets_received": 0, "mos_mean": 4.0})  # never received: no quality
     totals.closed(
         1,
         2,
@@ -125,8 +125,8 @@ def test_quality_of_a_leg_is_in_base_units_and_unknowns_are_left_out() -> None:
             "frames_concealed": 5,
             "jitter_ms": 4.0,
             "delay_mean_ms": 50.0,
-            "mos": 4.35,
-            "r_factor": 0.0,
+            "mos_mean": 4.35,
+            "r_mean": 0.0,
             "rtt_ms": 0.0,
         },
     )
