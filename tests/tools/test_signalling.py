@@ -10,7 +10,7 @@ from rig.signalling import Plan, Sample, growth, judge
 from rig.signalling_cli import arguments, text
 
 GOOD: dict[str, Any] = {
-    "plan": {"calls": 100, "rate": 10.0, "hold_s": 1.0},
+    "plan": {"calls": 100, "rate": 10.0, "hold_s": 1.0, "media": True},
     "most_dialogs": 11.0,
     "setup": {"rate": 10.0, "p50_ms": 5.0, "p99_ms": 9.0},
     "failed": 0,
@@ -18,7 +18,8 @@ GOOD: dict[str, Any] = {
     "retransmissions": 0,
     "cpu_ms_per_call": {"total": 1.0, "sip": 1.0},
     "rss_mb": {"sip": 80.0},
-    "left": {"dialogs": 0.0, "calls": 0.0, "legs": 0.0, "descriptors": {"sip": 0}},
+    "packets": {"in": 500.0, "out": 400.0},
+    "left": {"descriptors": {"sip": 0}, "ports": 0.0} | dict.fromkeys(signalling.LEFT, 0.0),
     "rss_growth_mb": {"sip": 1.0},
 }
 
@@ -34,9 +35,8 @@ def test_a_good_run_has_no_fault() -> None:
         {"failed": 1},
         {"retransmissions": 1},
         {"cpu_ms_per_call": {"total": 9.0, "sip": signalling.CPU_MS + 0.1}},
-        {"left": GOOD["left"] | {"dialogs": 1.0}},
-        {"left": GOOD["left"] | {"calls": 1.0}},
-        {"left": GOOD["left"] | {"legs": 1.0}},
+        *({"left": GOOD["left"] | {name: 1.0}} for name in (*signalling.LEFT, "ports")),
+        {"packets": {"in": 500.0, "out": 0.0}},
         {"left": GOOD["left"] | {"descriptors": {"sip": 100}}},
         {"rss_growth_mb": {"sip": signalling.GROWTH_MB + 1}},
     ],
@@ -51,7 +51,7 @@ def test_a_process_that_ended_is_a_fault() -> None:
 
 
 def test_memory_is_compared_with_what_it_was_when_everything_had_been_done_once() -> None:
-    samples = [Sample(over, {"sip": rss}, {}) for over, rss in ((0, 50.0), (2100, 80.0), (9000, 82.0), (20000, 83.0))]
+    samples = [Sample(over, {"sip": rss}) for over, rss in ((0, 50.0), (2100, 80.0), (9000, 82.0), (20000, 83.0))]
     assert growth(samples) == {"sip": 3.0}
     assert growth(samples[:2]) == {}
 

@@ -141,7 +141,7 @@ class Gun:
         return found["call-id"]
 
     def hang_up(self) -> None:
-        """End the call of the last `dial`, with the highest number there is: what was spoilt may have used any other."""
+        """End the call of the last `dial`, with the highest number there is: what was spoilt may have used another."""
         if self._dialog:
             self._send(
                 f"BYE sip:gateway SIP/2.0\r\nVia: {self._via()}\r\n{self._dialog}\r\nCSeq: {MAX_CSEQ} BYE\r\n"

@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import sys
+from dataclasses import replace
 from typing import Any
 
 from rig import signalling
@@ -13,7 +14,7 @@ from rig.daemon import end_in_order
 
 PLANS = {
     "dialogs": signalling.Plan(calls=2000, rate=100.0, hold=10.5),
-    "churn": signalling.Plan(calls=20_000, rate=100.0, hold=0.5),
+    "churn": signalling.Plan(calls=20_000, rate=100.0, hold=0.5, media=True),
 }
 
 
@@ -35,14 +36,15 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 def text(name: str, result: dict[str, Any]) -> str:
     """The result as a table for people."""
     plan, setup, left = result["plan"], result["setup"], result["left"]
+    sound = "with media" if plan["media"] else "without media"
     cpu = "  ".join(f"{role} {value}" for role, value in result["cpu_ms_per_call"].items())
     rows = [
-        ("calls", f"{plan['calls']} at {plan['rate']:g}/s, each {plan['hold_s']:g} s, without media"),
+        ("calls", f"{plan['calls']} at {plan['rate']:g}/s, each {plan['hold_s']:g} s, {sound}"),
         ("most dialogs at once", f"{result['most_dialogs']:.0f}"),
         ("set-up", f"{setup['rate']:.1f}/s, p50 {setup['p50_ms']} ms, p99 {setup['p99_ms']} ms"),
         ("failed, retransmissions", f"{result['failed']}, {result['retransmissions']}"),
         ("CPU a call, ms", cpu),
-        ("left: dialogs, calls, legs", f"{left['dialogs']:.0f}, {left['calls']:.0f}, {left['legs']:.0f}"),
+        ("left", "  ".join(f"{count:.0f} {name}" for name, count in left.items() if name != "descriptors")),
         ("left: descriptors", "  ".join(f"{role} {n:+d}" for role, n in left["descriptors"].items())),
         ("memory", "  ".join(f"{role} {held} MB" for role, held in result["rss_mb"].items())),
         (f"memory since {signalling.WARM} calls", str(result["rss_growth_mb"] or "not so many calls")),
@@ -61,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     results = {}
     for name in [given.run] if given.run else PLANS:
         usual = PLANS[name]
-        plan = signalling.Plan(given.calls or usual.calls, given.rate or usual.rate, given.hold or usual.hold)
+        chosen = {name: value for name in ("calls", "rate", "hold") if (value := getattr(given, name)) is not None}
+        plan = replace(usual, **chosen)
         results[name] = signalling.run(plan)
         if not given.json:
             print(text(name, results[name]), flush=True)

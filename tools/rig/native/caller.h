@@ -38,6 +38,7 @@ struct call {
 struct caller {
     struct call *calls;
     int count;
+    int done;              /* calls before this one are over */
     char run[16];          /* makes Call-IDs unique */
     const char *session_prefix;
     const char *host;      /* of the gateway: address:port */
@@ -120,7 +121,9 @@ static inline void caller_fail(struct caller *u, struct call *c, int code)
 /* Timers A and B of an INVITE, E and F of a BYE (section 17.1). */
 static inline void caller_tick(struct caller *u, int64_t now_ns)
 {
-    for (int i = 0; i < u->count; i++) {
+    while (u->done < u->count && (u->calls[u->done].state == OVER || u->calls[u->done].state == FAILED))
+        u->done++;
+    for (int i = u->done; i < u->count && u->calls[i].state != IDLE; i++) { /* they are begun in order */
         struct call *c = &u->calls[i];
         if (c->state != CALLING && c->state != PROCEEDING && c->state != LEAVING)
             continue;

@@ -4,7 +4,8 @@
  *
  * Prints one JSON object a line: "up" when every call has been answered or has failed, "window" with the packet
  * numbers and times between which things are counted, and "report" at the end. With --hold each call ends after that
- * many seconds, and there is no window: only set-up and teardown are measured. With --inactive no call has media.
+ * many seconds, and there is no window: only set-up and teardown are measured, and calls take turns on as many ports as
+ * can be in use at once. With --inactive no call has media.
  *
  * One thread. Packets leave on absolute deadlines; the calls' phases are spread evenly over the 20 ms of a frame, as
  * those of independent callers are. Arrival times are the kernel's (SO_TIMESTAMPNS), so reading late costs no accuracy.
@@ -27,9 +28,11 @@
 #define FLUSH (1000 * MS) /* how long after the window its last packets may still come back */
 
 enum { PHASES = 20 };
+enum { MOST_CALLS = 100000 }; /* a session's id has five digits for them */
 
 struct leg {
-    int fd;
+    int fd, port;
+    uint32_t call; /* whose it is at the moment */
     int phase; /* of the frame's 20 moments, the one in which this leg speaks */
     bool open; /* connected to the gateway's port: packets flow */
     uint16_t sequence, heard_sequence;
@@ -43,7 +46,7 @@ struct leg {
 
 static struct caller caller;
 static struct leg *legs;
-static int sip_fd, poller, hold_ms;
+static int sip_fd, poller, hold_ms, leg_count;
 static int64_t frame_zero_ns, wall_minus_monotonic;
 static uint32_t window_from = UINT32_MAX, window_to = UINT32_MAX;
 static int64_t window_start_ns = INT64_MAX, window_end_ns = INT64_MAX;
@@ -58,20 +61,28 @@ static void caller_send(const char *text, int size)
         counts.send_errors++;
 }
 
+static struct leg *leg_of(const struct call *call)
+{
+    return &legs[call->index % (uint32_t)leg_count];
+}
+
 static void caller_answered(struct call *call, int64_t now_ns)
 {
-    struct leg *leg = &legs[call->index];
+    struct leg *leg = leg_of(call);
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)call->remote_port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     (void)now_ns;
+    leg->call = call->index;
     leg->open = !caller.inactive && call->remote_port && sealing_begin(&leg->sealing, call->key) == 0 &&
                 connect(leg->fd, (struct sockaddr *)&to, sizeof to) == 0;
 }
 
 static void caller_ended(struct call *call)
 {
-    legs[call->index].open = false;
+    struct leg *leg = leg_of(call);
+    if (leg->call == call->index)
+        leg->open = false;
 }
 
 static int bound_socket(int port, int receive_room)
@@ -107,7 +118,7 @@ static int open_leg(struct leg *leg, int *port)
     return found;
 }
 
-static void speak(struct leg *leg, uint32_t index, uint32_t number, int64_t due_ns)
+static void speak(struct leg *leg, uint32_t number, int64_t due_ns)
 {
     uint8_t packet[12 + PACKET + 32] = {0x80, 0}; /* and room for a tag */
     int64_t now = monotonic_ns();
@@ -118,7 +129,7 @@ static void speak(struct leg *leg, uint32_t index, uint32_t number, int64_t due_
     memcpy(packet + 2, &sequence, 2);
     memcpy(packet + 4, &timestamp, 4);
     memcpy(packet + 8, &ssrc, 4);
-    marker_write(packet + 12, index, number, now);
+    marker_write(packet + 12, leg->call % MAX_CALLS, number, now);
     bool counted = number >= window_from && number < window_to;
     if (counted)
         histogram_add(&lateness, now - due_ns);
@@ -132,7 +143,7 @@ static void speak(struct leg *leg, uint32_t index, uint32_t number, int64_t due_
 static void on_marker(void *context, const struct marker *marker)
 {
     struct leg *leg = context;
-    if (!hear(&leg->hearing, (uint32_t)(leg - legs), marker))
+    if (!hear(&leg->hearing, leg->call % MAX_CALLS, marker))
         return;
     if (marker->number < window_from || marker->number >= window_to)
         return;
@@ -217,7 +228,7 @@ static void report(double offered, int64_t first_ns, int64_t last_ns)
     char line[8192] = "";
     FILE *out = fmemopen(line, sizeof line, "w");
     uint64_t repeated = 0, foreign = 0;
-    for (int i = 0; i < caller.count; i++)
+    for (int i = 0; i < leg_count; i++)
         repeated += legs[i].hearing.repeated, foreign += legs[i].hearing.foreign;
     double span = (double)(last_ns - first_ns) / 1e9;
     fprintf(out, "{\"event\":\"report\",\"attempted\":%llu,\"up\":%llu,\"failed\":%llu,\"over\":%llu,\"resent\":%llu,"
@@ -260,8 +271,12 @@ int main(int argc, char **argv)
         else if (o == 'i') caller.inactive = true;
         else return 2;
     }
-    if (!caller.host || caller.count < 1 || caller.count > MAX_CALLS || rate <= 0) {
-        fprintf(stderr, "bench-load: --target, --calls 1...%d and a positive --rate are needed\n", MAX_CALLS);
+    hold_ms = (int)(hold * 1000);
+    /* A port is free again when its call is over; who takes longer than this for it shares it with another call. */
+    leg_count = hold_ms && rate * (hold + 10) < caller.count ? (int)(rate * (hold + 10)) + 1 : caller.count;
+    if (!caller.host || caller.count < 1 || caller.count > MOST_CALLS || leg_count > MAX_CALLS || rate <= 0) {
+        fprintf(stderr, "bench-load: --target, --calls 1...%d, at once %d, and a positive --rate are needed\n", MOST_CALLS,
+                MAX_CALLS);
         return 2;
     }
     caller.profile = PROFILE, caller.attributes = ATTRIBUTES;
@@ -281,22 +296,23 @@ int main(int argc, char **argv)
     epoll_ctl(poller, EPOLL_CTL_ADD, sip_fd, &event);
     snprintf(caller.run, sizeof caller.run, "b%llx", (unsigned long long)(monotonic_ns() / 1000 & 0xffffffffff));
     caller.calls = calloc((size_t)caller.count, sizeof *caller.calls);
-    legs = calloc((size_t)caller.count, sizeof *legs);
-    for (int i = 0, port = 34000; i < caller.count; i++) {
-        struct call *c = &caller.calls[i];
-        c->index = (uint32_t)i;
-        legs[i].phase = caller.count < PHASES ? i * PHASES / caller.count : i % PHASES;
+    legs = calloc((size_t)leg_count, sizeof *legs);
+    for (int i = 0, port = 34000; i < leg_count; i++) {
+        legs[i].phase = leg_count < PHASES ? i * PHASES / leg_count : i % PHASES;
         legs[i].ssrc = 0x62000000u + (uint32_t)i;
-        c->local_port = open_leg(&legs[i], &port);
-        if (c->local_port < 0) {
+        legs[i].port = open_leg(&legs[i], &port);
+        if (legs[i].port < 0) {
             fprintf(stderr, "bench-load: no free port pair, or no file descriptor, for call %d\n", i);
             return 1;
         }
     }
+    for (int i = 0; i < caller.count; i++) {
+        caller.calls[i].index = (uint32_t)i;
+        caller.calls[i].local_port = leg_of(&caller.calls[i])->port;
+    }
 
-    hold_ms = (int)(hold * 1000);
     /* A phase every millisecond. Fewer calls than phases are spread over them, more take turns. */
-    int stride = caller.count < PHASES ? 1 : PHASES;
+    int stride = leg_count < PHASES ? 1 : PHASES;
     int64_t start = monotonic_ns() + 20 * MS, last_up_ns = start, all_over_by = INT64_MAX;
     int64_t next_listen = 0, next_timers = 0, hangup_zero = INT64_MAX;
     int placed = 0, hung_up = 0;
@@ -314,9 +330,9 @@ int main(int argc, char **argv)
             return 1;
         }
         uint32_t number = (uint32_t)(tick / PHASES) + 1;
-        for (int i = stride == 1 ? 0 : phase; i < caller.count; i += stride)
+        for (int i = stride == 1 ? 0 : phase; i < leg_count; i += stride)
             if (legs[i].open && legs[i].phase == phase)
-                speak(&legs[i], (uint32_t)i, number, due);
+                speak(&legs[i], number, due);
         int64_t now = monotonic_ns();
         for (; placed < caller.count && now >= start + (int64_t)(placed * 1e9 / rate); placed++)
             caller_begin(&caller, &caller.calls[placed], true, now);
@@ -333,7 +349,7 @@ int main(int argc, char **argv)
             continue;
         next_timers = now + 10 * MS;
         caller_tick(&caller, now);
-        for (int i = 0; hold_ms && i < placed; i++)
+        for (int i = caller.done; hold_ms && i < placed; i++)
             if (caller.calls[i].state == UP && now - caller.calls[i].up_ns >= hold_ms * MS)
                 caller_begin(&caller, &caller.calls[i], false, now);
         if (!said_up && caller.up + caller.failed == (uint64_t)caller.count) {
