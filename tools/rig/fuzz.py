@@ -48,8 +48,8 @@ class Plan:
 
     @property
     def window_s(self) -> float:
-        """How long the calls are listened to: all of it, when the gateway takes the messages as they come."""
-        return (self.datagrams + self.offers + 2 * WARM_UP) / self.rate * 1.1 + self.after_s + 2
+        """How long the calls are listened to: all of it, when the gateway takes the messages nearly as they come."""
+        return (self.datagrams + self.offers + 2 * WARM_UP) / self.rate * 1.25 + self.after_s + 2
 
 
 def run(plan: Plan) -> Figures:
