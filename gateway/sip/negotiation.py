@@ -222,6 +222,9 @@ def settle(ours: Media, theirs: Media, text: str = "") -> Settled:
     accept |= {codec.payload_type: codec.name for codec in ours.codecs if codec.name in G711}
     dtmf = next((c for c in theirs.codecs if c.name == DTMF and c.rate == CLOCK_RATE), None)
     noise = next((c for c in theirs.codecs if c.name == "CN" and c.rate == CLOCK_RATE), None)
+    # What comes beside speech has the number that either of us named; one of a law stays the law's.
+    beside = [extra for extra in (dtmf, noise) if extra and extra.name in my_names]
+    extras = {codec.payload_type: codec.name for codec in (*beside, *(my_names[extra.name] for extra in beside))}
     rtcp_address, rtcp_port = _rtcp(ours, theirs)
     return Settled(
         sdp=text,
@@ -231,7 +234,7 @@ def settle(ours: Media, theirs: Media, text: str = "") -> Settled:
         rtcp_port=rtcp_port,
         payload_type=spoken.payload_type,
         codec=spoken.name,
-        accept=accept,
+        accept=extras | accept,
         dtmf_type=dtmf.payload_type if dtmf and DTMF in my_names else -1,
         cn_type=noise.payload_type if noise and "CN" in my_names else -1,
         ptime_ms=_ptime(theirs),

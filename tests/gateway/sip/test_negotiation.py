@@ -35,7 +35,7 @@ def test_a_plain_answer():
     assert (settled.remote_address, settled.remote_port) == ("10.0.0.1", 4000)
     assert (settled.rtcp_address, settled.rtcp_port) == ("10.0.0.1", 4001)
     assert (settled.payload_type, settled.codec) == (0, "PCMU")
-    assert settled.accept == {0: "PCMU", 8: "PCMA"}
+    assert settled.accept == {0: "PCMU", 8: "PCMA", 101: "telephone-event"}
     assert (settled.dtmf_type, settled.cn_type, settled.ptime_ms) == (101, -1, 20)
     assert (settled.send, settled.receive, settled.held, settled.keys) == (True, True, False, None)
     assert settled.sdp == (
@@ -53,7 +53,7 @@ def test_our_preference_decides_the_codec():
 def test_the_offerers_numbers_are_used():
     settled = answered("a=rtpmap:97 PCMA/8000\r\na=rtpmap:98 telephone-event/8000\r\n", "m=audio 4000 RTP/AVP 97 98")
     assert (settled.payload_type, settled.codec, settled.dtmf_type) == (97, "PCMA", 98)
-    assert settled.accept == {97: "PCMA"}
+    assert settled.accept == {97: "PCMA", 98: "telephone-event"}
 
 
 def test_events_of_another_clock_rate_are_not_ours():
@@ -237,6 +237,17 @@ def test_the_first_format_of_an_answer_is_sent():
     assert (settled.payload_type, settled.codec) == (8, "PCMA")
     assert settled.accept == {0: "PCMU", 8: "PCMA"}
     assert (settled.rtcp_port, settled.dtmf_type) == (4001, -1)
+
+
+def test_key_presses_and_noise_are_received_by_the_number_that_either_side_named():
+    settled = evaluated(HEAD + "m=audio 4000 RTP/AVP 0 96 13\r\na=rtpmap:96 telephone-event/8000\r\n")
+    assert settled.accept == {0: "PCMU", 8: "PCMA", 96: "telephone-event", 101: "telephone-event", 13: "CN"}
+    assert settled.dtmf_type == 96
+    # One number for two formats: a law is heard as such
+    clash = evaluated(
+        HEAD + "m=audio 4000 RTP/AVP 101 97\r\na=rtpmap:101 PCMU/8000\r\na=rtpmap:97 telephone-event/8000\r\n"
+    )
+    assert (clash.accept[101], clash.accept[97]) == ("PCMU", "telephone-event")
 
 
 @pytest.mark.parametrize(
