@@ -26,10 +26,10 @@ from rtp.table import KINDS
 DESCRIPTION = """Runs the media engine on the RTP of a capture, without sockets and on the capture's own clock, and says
 what it did with each packet: when it came, its number in the capture, SSRC, payload type, sequence number, timestamp
 and octets, what became of it, and how long it waited to be heard. The same capture gives the same output."""
-EPILOG = """A capture of a call has two streams, of which the longer is replayed if none is named: what the gateway heard
-is the one to its own port, see --list. Of the stream that is chosen, everything is replayed that came from its source
-address to its destination address, as a leg would get it: other SSRCs, RTCP and damaged packets too, unless --alone is
-given."""
+EPILOG = """A capture of a call has two streams, of which the longer is replayed if none is named: what the gateway
+heard is the one to its own port, see --list. Of the stream that is chosen, everything is replayed that came from its
+source address to its destination address, as a leg would get it: other SSRCs, RTCP and damaged packets too, unless
+--alone is given."""
 
 
 class Trouble(Exception):
