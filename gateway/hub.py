@@ -87,7 +87,7 @@ class Hub:
 
     def _started(self, controller: Controller) -> None:
         self._controller = controller
-        self._dialler = Dialler(in_force(self._start.config.trunks), controller.dial)
+        self._let_dial()
         self._loop.add_reader(self._line.fileno(), self._read)
         self._beat()
 
@@ -127,9 +127,14 @@ class Hub:
         """Another configuration is in force."""
         self._start = start
         self._controller.reconfigure(start.config)
-        self._dialler = Dialler(in_force(start.config.trunks), self._controller.dial)
+        self._let_dial()
         for piece in pieces.cut(json.dumps(bootstrap.plain(start.config, "sip")).encode()):
             self._controller.send_sip(piece)
+
+    def _let_dial(self) -> None:
+        """Orders to dial come by the admin address, and by the streams of sessions."""
+        self._dialler = Dialler(in_force(self._start.config.trunks), self._controller.dial)
+        self._controller.summons.dialler = self._dialler
 
     def _attach(self, message: lifeline.Attach, fd: int | None) -> None:
         name = message.process

@@ -23,6 +23,7 @@ from gateway.calls.readiness import Readiness
 from gateway.calls.registry import Registry
 from gateway.calls.runner import Runner
 from gateway.calls.session import LiveSession, Place
+from gateway.calls.summons import Summons
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
 from gateway.ops.feed import AgentFeed, LegTotals, LoopFeed
@@ -69,9 +70,9 @@ class Controller:
         self._loop = asyncio.get_running_loop()
         totals = Totals()
         self._pump = Pump(plane, config.stream.frame_ms, totals)
-        place = Place(
-            config, plane, self._pump, self._set_gains, totals, metrics, log, OncePerCall(metrics.log_suppressed.inc)
-        )
+        self.summons = Summons()
+        once, gains = OncePerCall(metrics.log_suppressed.inc), self._set_gains
+        place = Place(config, plane, self._pump, gains, totals, metrics, log, once, self.summons.take)
         self._registry = Registry(place, directory, random)
         self._intake = Intake(config, self, random, log)
         self._streams = reporting.StreamReport(metrics, totals)
@@ -180,6 +181,7 @@ class Controller:
             self._loop.remove_reader(self._sip.fileno())
         if self._rtp is not None:
             self._loop.remove_reader(self._rtp.fileno())
+        await self.summons.close()
         await self._registry.close()
 
     def dial(self, order: Order, progress: Callable[[do.Progress], None]) -> Runner:

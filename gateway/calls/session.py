@@ -50,7 +50,10 @@ class Participant(Protocol):
 
 
 class Place(NamedTuple):
-    """What all sessions share. set_gains: to the real-time loop. once: one log line per cause and session."""
+    """What all sessions share.
+
+    set_gains: to the real-time loop. once: one log line per cause and session. summon: takes orders to dial.
+    """
 
     config: Config
     plane: Plane
@@ -60,6 +63,7 @@ class Place(NamedTuple):
     metrics: Metrics
     log: Log
     once: OncePerCall
+    summon: Callable[[str, messages.CallDial, Callable[[messages.ClientMessage], None]], None]
 
 
 class _Member:
@@ -288,6 +292,8 @@ class LiveSession:
             case messages.DtmfSend(target, digits):
                 if call := self._call(target):
                     call.send_digits(digits)
+            case messages.CallDial():
+                self._place.summon(self.id, message, self.tell)
             case messages.CallTransfer(target, to):
                 if call := self._call(target):
                     call.transfer(to)

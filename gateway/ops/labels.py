@@ -66,6 +66,7 @@ SERVER_TYPES: Final = (
     "audio.clear",
     "mark",
     "dtmf.send",
+    "call.dial",
     "call.transfer",
     "call.hangup",
     "session.ended",

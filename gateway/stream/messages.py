@@ -100,13 +100,25 @@ class CallResumed(Struct, tag="call.resumed", omit_defaults=True):
     reason: str | None = None
 
 
+class CallDialed(Struct, tag="call.dialed"):
+    """The answer to `call.dial`, by its id. status: ringing, active, or dialing when nothing was heard yet."""
+
+    id: str
+    call_id: str
+    speaker: str
+    status: str
+    sip_call_id: str
+    to: str
+
+
 class CallError(Struct, tag="call.error", omit_defaults=True):
-    """call_id: of a call that will not come about."""
+    """call_id: of a call that will not come about. id: of the `call.dial` that this answers."""
 
     target: str
     code: str
     message: str
     call_id: str | None = None
+    id: str | None = None
 
 
 ClientMessage = (
@@ -123,6 +135,7 @@ ClientMessage = (
     | CallLeft
     | CallHeld
     | CallResumed
+    | CallDialed
     | CallError
 )
 
@@ -204,6 +217,21 @@ class DtmfSend(Struct, tag="dtmf.send"):
     digits: str
 
 
+class CallDial(Struct, tag="call.dial", omit_defaults=True, rename={"from_": "from"}):
+    """Call somebody into this session; answered by `call.dialed` or `call.error` with the same id.
+
+    headers: X- headers for the INVITE, as far as the trunk passes them on.
+    """
+
+    id: str
+    to: str
+    speaker: str | None = None
+    from_: str | None = None
+    timeout_seconds: int | None = None
+    trunk: str | None = None
+    headers: dict[str, str] = {}
+
+
 class CallTransfer(Struct, tag="call.transfer"):
     target: str
     to: str
@@ -244,6 +272,7 @@ ServerMessage = (
     | AudioClear
     | Mark
     | DtmfSend
+    | CallDial
     | CallTransfer
     | CallHangup
     | SessionEnded

@@ -65,6 +65,7 @@ Incoming = (
     | messages.AudioClear
     | messages.Mark
     | messages.DtmfSend
+    | messages.CallDial
     | messages.CallTransfer
     | messages.CallHangup
     | messages.SessionEnded

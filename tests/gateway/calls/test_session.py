@@ -100,7 +100,18 @@ class Rig:
         self.totals = totals
         log = make_logger(Logging(format="json"), "test", self.lines)
         self.pump = Pump(self.plane, 20, totals)
-        place = Place(settings, self.plane, self.pump, self.gains.append, totals, self.metrics, log, OncePerCall())
+        self.summoned: list[tuple[str, messages.CallDial]] = []
+        place = Place(
+            settings,
+            self.plane,
+            self.pump,
+            self.gains.append,
+            totals,
+            self.metrics,
+            log,
+            OncePerCall(),
+            lambda session_id, message, tell: self.summoned.append((session_id, message)),
+        )
         self.client = FakeClient()
         self.ended: list[tuple[str, str]] = []
         self.gone: list[LiveSession] = []
@@ -237,6 +248,15 @@ def test_requests_reach_their_leg() -> None:
         assert call.heard == [("digits", "1"), ("transfer", "sip:x"), ("hang up", "call.hangup")]
         assert isinstance(rig.client.sent[-1], messages.CallError)
         assert rig.client.sent[-1].code == "unknown_target"
+
+    run(story)
+
+
+def test_an_order_to_dial_is_for_this_session() -> None:
+    async def story(rig: Rig) -> None:
+        order = messages.CallDial("d1", "200")
+        rig.session.stream_message(order)
+        assert rig.summoned == [("sess_1", order)]
 
     run(story)
 

@@ -12,6 +12,7 @@ from gateway.stream import messages
 CLIENT_TYPES = {
     *("audio.input", "ping", "session.end", "dtmf", "mark.played", "audio.cleared", "audio.pushback"),
     *("speech.started", "speech.stopped", "call.joined", "call.left", "call.held", "call.resumed", "call.error"),
+    "call.dialed",  # ours
 }
 
 

@@ -110,6 +110,7 @@ def test_no_value_of_a_field_raises(value: object, key: str) -> None:
         (b'{"type":"error","code":"x","message":"y"}', messages.OlderError("x", "y")),
         (b'{"type":"session.ended","session_id":"s","reason":"timeout"}', messages.SessionEnded("s", "timeout")),
         (b'{"type":"dtmf.send","target":"agent","digits":"1#"}', messages.DtmfSend("agent", "1#")),
+        (b'{"type":"call.dial","id":"d","to":"200","from":"+1"}', messages.CallDial("d", "200", from_="+1")),
     ],
 )
 def test_other_messages_are_understood(data: bytes, expected: object) -> None:
