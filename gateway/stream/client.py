@@ -220,7 +220,7 @@ class StreamClient:
             if connection.ended.done():  # it was there, and closed before it was ready
                 return "not_ready", connection.ended.result()
             return "unreachable", None
-        except picows.WSError:
+        except (picows.WSError, ValueError):  # ValueError: the service gave us a URL that is none
             return "failed", None
         finally:
             if self._stopped:

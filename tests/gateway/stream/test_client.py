@@ -171,6 +171,19 @@ async def test_a_directory_that_is_away_is_asked_again() -> None:
 
 
 @coroutine
+async def test_a_url_that_is_none_is_asked_for_again() -> None:
+    async with Server().run() as server:
+        rig = Rig(server)
+        peer = await rig.open()
+        good, rig.host = rig.host, "a..b"
+        peer.transport.disconnect(False)
+        await until(lambda: rig.record.counts.count("connect failed") >= 2)
+        rig.host = good
+        await until(lambda: rig.client.is_open)
+        rig.client.stop()
+
+
+@coroutine
 async def test_the_search_is_given_up() -> None:
     async with Server().run() as server:
         rig = Rig(server, reconnect=Reconnect(first_ms=10, max_ms=20, give_up_s=0))
