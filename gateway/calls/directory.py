@@ -10,14 +10,13 @@ import ssl
 import uuid
 from typing import Any, Final, NamedTuple
 
-import httpx
 import msgspec
 
+from gateway.calls.rest import Answer, Headers, Rest, TooLong, Unreachable
 from gateway.config import Config
 from gateway.errors import Fault, GatewayError, LocalFault, PeerFault
 from gateway.stream.client import Address, tls_context
 
-CONNECT_TIMEOUT_S: Final = 2.0
 #: Requests under way at once; more wait, at most `ready_timeout_s`.
 CONCURRENCY: Final = 32
 #: An answer is a session's representation; it has no reason to be long.
@@ -51,16 +50,9 @@ class SessionInfo(NamedTuple):
 class Directory:
     """Requests to the session service. Every method raises GatewayError and nothing else."""
 
-    def __init__(self, base_url: str, key: str, timeout_s: float, verify: ssl.SSLContext | bool = True) -> None:
-        limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
-        self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/"),
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=timeout_s),
-            limits=limits,
-            verify=verify,
-            trust_env=False,  # a proxy variable must not send session tokens through somebody else
-        )
+    def __init__(self, base_url: str, key: str, timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
+        shown = (("Authorization", f"Bearer {key}"), ("Accept", "application/json"))
+        self._rest = Rest(base_url, shown, timeout_s, CONCURRENCY, MAX_ANSWER, tls)
 
     async def get(self, session_id: str) -> SessionInfo:
         """A session and a fresh token for its stream."""
@@ -68,7 +60,7 @@ class Directory:
 
     async def create(self, body: dict[str, Any]) -> SessionInfo:
         """A new session, for a call that came by a route."""
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        headers = (("Idempotency-Key", uuid.uuid4().hex),)
         return _session(await self._request("POST", "/v1/sessions", body, headers))
 
     async def end(self, session_id: str, reason: str) -> None:
@@ -78,29 +70,33 @@ class Directory:
     async def reachable(self) -> bool:
         """Whether anything answers there at all."""
         try:
-            await self._client.get("/livez")
-        except httpx.TransportError:
+            await self._rest.request("GET", "/livez")
+        except Unreachable:
             return False
+        except TooLong:
+            pass
         return True
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._rest.close()
 
     async def _request(
-        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, body: dict[str, Any] | None = None, headers: Headers = ()
     ) -> dict[str, Any]:
         try:
-            response = await self._client.request(method, path, json=body, headers=headers)
-        except httpx.HTTPError as error:  # refused, reset, timed out, no free connection, bad TLS, bad gzip
-            message = f"the session service does not answer ({type(error).__name__})"
+            response = await self._rest.request(
+                method, path, None if body is None else msgspec.json.encode(body), headers
+            )
+        except Unreachable as error:
+            message = f"the session service does not answer ({error})"
             raise LocalFault(Fault.SERVICE_UNAVAILABLE, message) from None
-        if len(response.content) > MAX_ANSWER:
-            raise _nonsense("too long an answer")
+        except TooLong:
+            raise _nonsense("too long an answer") from None
         try:
-            answer = msgspec.json.decode(response.content)
+            answer = msgspec.json.decode(response.body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             answer = None
-        if response.is_success:
+        if 200 <= response.status < 300:
             if not isinstance(answer, dict):
                 raise _nonsense("not a JSON object")
             return answer
@@ -114,8 +110,8 @@ def of(config: Config, internal_key: str) -> Directory:
         return Directory(f"http://{config.sessions.bind}", internal_key, timeout_s)
     if config.sessions.url is None or config.sessions.api_key is None:
         raise ValueError("mode remote without url or api_key: the configuration forbids it")
-    verify = tls_context(config.stream.ca_file)
-    return Directory(config.sessions.url, config.sessions.api_key.get_secret_value(), timeout_s, verify)
+    tls = tls_context(config.stream.ca_file)
+    return Directory(config.sessions.url, config.sessions.api_key.get_secret_value(), timeout_s, tls)
 
 
 def _session(answer: dict[str, Any]) -> SessionInfo:
@@ -130,15 +126,15 @@ def _session(answer: dict[str, Any]) -> SessionInfo:
     raise _nonsense("no session with a stream")
 
 
-def _fault(response: httpx.Response, answer: object) -> GatewayError:
+def _fault(response: Answer, answer: object) -> GatewayError:
     code = message = ""
     if isinstance(answer, dict) and isinstance(error := answer.get("error"), dict):
         code, message = str(error.get("code", "")), str(error.get("message", ""))
-    status = response.status_code
+    status = response.status
     fault = _BY_CODE.get(code)
     if fault is None or fault.value.http != status:
         fault = _BY_STATUS.get(status, Fault.INVALID_REQUEST if 400 <= status < 500 else Fault.SERVICE_UNAVAILABLE)
-    retry = response.headers.get("Retry-After", "")
+    retry = response.headers.get("retry-after", "")
     retry_after_s = int(retry) if retry.isdecimal() and len(retry) < 6 else None
     return PeerFault(fault, message[:200] or f"the session service answered {status}", retry_after_s=retry_after_s)
 

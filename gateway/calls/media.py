@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.errors import Fault, PeerFault
 from gateway.sip import negotiation, sdp
+from gateway.sip.description import Session
 from gateway.sip.negotiation import Settled, Terms
 from rtp.control import ConfigureLeg, Srtp
 from rtp.engine import Leg
@@ -38,10 +39,13 @@ class LegMedia:
         self._version = 0
         self._said = ""  # our last description
         self._offered: str | None = None
+        self._tried: tuple[str, Session] | None = None  # an offer that will be answered, once read
 
     def try_offer(self, text: str) -> None:
-        """Whether an offer could be answered at all. Raises SdpRefused. Changes nothing."""
-        negotiation.answer(sdp.parse(text), self._terms(1))
+        """Whether an offer could be answered at all. Raises SdpRefused. Nothing is settled by it."""
+        offer = sdp.parse(text)
+        negotiation.answer(offer, self._terms(1))
+        self._tried = text, offer
 
     @property
     def ipv6(self) -> bool:
@@ -54,7 +58,8 @@ class LegMedia:
 
     def answer(self, text: str) -> Settled:
         """Answer the peer's offer. Raises SdpRefused; then everything stays as it was."""
-        offer = sdp.parse(text)
+        tried, self._tried = self._tried, None
+        offer = tried[1] if tried is not None and tried[0] == text else sdp.parse(text)
         if self._version:
             again = negotiation.answer(offer, self._terms(self._version))
             if again.sdp == self._said:  # a refresh: what is the same keeps its version (RFC 3264 §8)
