@@ -23,6 +23,7 @@ Owns these rules; refuses to know sockets, SDP text (`media.py`), sessions and a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple
@@ -60,7 +61,7 @@ class Limits(NamedTuple):
     retry_after_s: int
 
 
-class Call:
+class Call(ABC):
     """What calls have in common. Times are seconds of one monotonic clock; None: has not happened.
 
     dialog: there is one to speak to from the start.
@@ -92,9 +93,9 @@ class Call:
         self._quiet_since = now
         self._media_lost: float | None = None
 
+    @abstractmethod
     def begin(self, refusal: GatewayError | None) -> Actions:
         """The first actions. refusal: why the call is not even tried (draining, capacity, no such number)."""
-        raise NotImplementedError
 
     def handle(self, event: inputs.Input, now: float) -> Actions:
         """What an event means now."""
@@ -136,9 +137,9 @@ class Call:
         """The leg or the stream has come; both are needed."""
         return [] if self._leg is None or not self._stream else self._prepared(now)
 
+    @abstractmethod
     def _prepared(self, now: float) -> Actions:
         """Both the leg and the stream are there."""
-        raise NotImplementedError
 
     def _too_slow(self, event: inputs.Tick, now: float) -> Actions:
         if not is_due(self.started + self._limits.ready_s, now):
@@ -279,9 +280,9 @@ class Call:
         self.sip_code = self.sip_code or error.fault.value.sip or 500
         return self._refuse(error) + self._wind_up(now, error.message)
 
+    @abstractmethod
     def _refuse(self, error: GatewayError) -> Actions:
         """Whoever wanted the call learns why there is none."""
-        raise NotImplementedError
 
     def _end(self, reason: str, now: float, detail: str) -> Actions:
         """After the 200: BYE, unless the peer said it first."""
@@ -337,21 +338,30 @@ Rule = Callable[[Any, Any, float], Actions]
 Table = dict[tuple[State, type[inputs.Input]], Rule]
 _R, _P, _A, _E, _O = State.RESOLVING, State.PREPARING, State.ACTIVE, State.ENDING, State.OVER
 
+
+def unanswered(state: State) -> Table:
+    """What ends a call in any state before its 200."""
+    return {(state, inputs.HangUp): Call._unwanted, (state, inputs.SipLost): Call._abandoned}
+
+
+def too_late(*kinds: type[inputs.Input]) -> Table:
+    """What was under way when the end came."""
+    return dict.fromkeys(((_E, kind) for kind in kinds), Call._nothing)
+
+
 #: What calls of either direction do alike.
 COMMON: Final[Table] = {
+    **unanswered(_R),
+    **unanswered(_P),
     (_R, inputs.Resolved): Call._resolved,
     (_R, inputs.Refused): Call._refused,
     (_R, inputs.Tick): Call._too_slow,
-    (_R, inputs.HangUp): Call._unwanted,
-    (_R, inputs.SipLost): Call._abandoned,
     (_R, inputs.MediaLost): Call._nothing,
     (_P, inputs.LegOpened): Call._leg_opened,
     (_P, inputs.LegRefused): Call._leg_refused,
     (_P, inputs.StreamReady): Call._stream_ready,
     (_P, inputs.StreamOver): Call._stream_refused,
     (_P, inputs.Tick): Call._too_slow,
-    (_P, inputs.HangUp): Call._unwanted,
-    (_P, inputs.SipLost): Call._abandoned,
     (_P, inputs.MediaLost): Call._leg_lost,
     (_A, inputs.Acknowledged): Call._acknowledged,
     (_A, inputs.Reinvited): Call._reinvited,
@@ -372,16 +382,7 @@ COMMON: Final[Table] = {
     (_E, inputs.MediaLost): Call._leg_ended,
     (_E, inputs.Tick): Call._give_up,
     (_E, inputs.Reinvited): Call._owed_refusal,
-    # What was under way when the end came
-    (_E, inputs.Resolved): Call._nothing,
-    (_E, inputs.Refused): Call._nothing,
-    (_E, inputs.LegOpened): Call._nothing,
-    (_E, inputs.LegRefused): Call._nothing,
-    (_E, inputs.StreamReady): Call._nothing,
-    (_E, inputs.StreamOver): Call._nothing,
-    (_E, inputs.Acknowledged): Call._nothing,
-    (_E, inputs.Updated): Call._nothing,
-    (_E, inputs.Moved): Call._nothing,
-    (_E, inputs.HangUp): Call._nothing,
+    **too_late(inputs.Resolved, inputs.Refused, inputs.LegOpened, inputs.LegRefused, inputs.StreamReady),
+    **too_late(inputs.StreamOver, inputs.Acknowledged, inputs.Updated, inputs.Moved, inputs.HangUp),
     (_O, inputs.Tick): Call._nothing,
 }

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from gateway.calls import actions as do
 from gateway.calls import inputs
-from gateway.calls.call import COMMON, Actions, Call, Limits, State, Table, is_due
+from gateway.calls.call import COMMON, Actions, Call, Limits, State, Table, is_due, too_late, unanswered
 from gateway.calls.media import LegMedia
 from gateway.errors import Fault, GatewayError
 from gateway.sip.negotiation import Settled
@@ -91,26 +91,18 @@ class OutgoingCall(Call):
         self.sip_code = 408
         return self._fail(GatewayError(Fault.DIAL_FAILED, f"408 no answer within {self._ring_s:g} s"), now)
 
-    def _leg_gone_early(self, event: inputs.MediaLost, now: float) -> Actions:
-        self._leg = None
-        self._leg_wanted = False
-        return self._fail(GatewayError(Fault.CAPACITY, "the rtp process was lost"), now)
 
-
-_D, _E = State.DIALLING, State.ENDING
+_D = State.DIALLING
 _SETTING_UP: Final[Table] = {
+    **unanswered(_D),
+    **too_late(inputs.Progressed, inputs.Answered),
     (_D, inputs.Progressed): OutgoingCall._progressed,
     (_D, inputs.Answered): OutgoingCall._answered,
     (_D, inputs.PeerGone): OutgoingCall._failed,
     (_D, inputs.Tick): OutgoingCall._no_answer,
     (_D, inputs.StreamOver): OutgoingCall._stream_refused,
     (_D, inputs.StreamReady): OutgoingCall._nothing,  # the stream is back after a loss
-    (_D, inputs.HangUp): OutgoingCall._unwanted,
-    (_D, inputs.SipLost): OutgoingCall._abandoned,
-    (_D, inputs.MediaLost): OutgoingCall._leg_gone_early,
+    (_D, inputs.MediaLost): OutgoingCall._leg_lost,
     (_D, inputs.Updated): OutgoingCall._updated,
-    # What was under way when the end came
-    (_E, inputs.Progressed): OutgoingCall._nothing,
-    (_E, inputs.Answered): OutgoingCall._nothing,
 }
 OutgoingCall.table = COMMON | _SETTING_UP
