@@ -39,6 +39,8 @@ ADVICE: Final = {
     "only_silence": "packets arrive and hold nothing but digital silence: a muted or unconnected phone",
     "icmp_refused": "the peer's host refuses our packets: wrong address in its SDP, or it has hung up",
 }
+#: The same of packets that had come until then.
+CEASED: Final = "what came has ceased: the network, or a phone that sends nothing, not even noise, while nobody speaks"
 
 
 class Statistics(Protocol):
@@ -79,7 +81,8 @@ class Diagnosis:
         deaf = grown["last_packet_ns"] == 0
         kind = "no_audio" if deaf and grown["packets_refused"] else "one_way_audio"
         where = f" ({self.stranger})" if cause == "stranger" and self.stranger else ""
-        finding = Finding(kind, cause, ADVICE[cause] + where)
+        ceased = cause == "no_packets" and now["last_packet_ns"]
+        finding = Finding(kind, cause, (CEASED if ceased else ADVICE[cause]) + where)
         self.findings.append(finding)
         return finding
 

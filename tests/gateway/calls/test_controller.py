@@ -390,17 +390,20 @@ def test_an_invite_without_an_offer(tmp_path: Path) -> None:
 def test_a_lost_stream_comes_back_without_a_gap(tmp_path: Path) -> None:
     async def story(rig: ControllerRig) -> None:
         await rig.answered()
-        rig.rtp.speak(0, rig.wakeup_fd, 5)
+        said = rig.rtp.speak(0, rig.wakeup_fd, 5)
         first = rig.peer()
         await until(lambda: kinds(first).count("audio.input") == 5)
         first.transport.disconnect(False)
         await until(lambda: rig.value("stream_closes_total", reason="error") == 1)
-        rig.rtp.speak(0, rig.wakeup_fd, 5)
+        said += rig.rtp.speak(0, rig.wakeup_fd, 5)
         await until(lambda: len(rig.server.peers) == 2)
         second = rig.peer()
         await until(lambda: second.messages and second.messages[-1].get("sequence") == 9)
-        numbers = [m["sequence"] for m in second.messages if m["type"] == "audio.input"]
-        assert numbers == list(range(10))  # the first five may have been under way; their numbers say so
+        frames = [m for m in second.messages if m["type"] == "audio.input"]
+        # The first five may have been under way; their numbers say so.
+        begin = frames[0]["timestamp_ms"]
+        assert [(m["sequence"], m["timestamp_ms"] - begin) for m in frames] == [(n, 20 * n) for n in range(10)]
+        assert [base64.b64decode(m["audio"]["payload"]) for m in frames] == said
         assert "call.joined" not in kinds(second)
 
     run(tmp_path, story, {"stream": {"reconnect": {"first_ms": 10, "max_ms": 20}}})

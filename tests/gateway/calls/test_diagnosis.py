@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.calls.diagnosis import ADVICE, Diagnosis, Finding
+from gateway.calls.diagnosis import ADVICE, CEASED, Diagnosis, Finding
 from gateway.ops.labels import AUDIO_FAULTS
 
 GOOD = {"last_packet_ns": 1_000_000_000, "frames_up": 50}
@@ -54,6 +54,14 @@ def test_the_stranger_is_named() -> None:
     diagnosis.stranger = "192.0.2.7:4000"
     found = watch({"packets_stranger": 50}, diagnosis=diagnosis)
     assert "192.0.2.7:4000" in found[0].detail
+
+
+def test_what_ceases_is_not_blamed_on_the_firewall() -> None:
+    diagnosis = Diagnosis()
+    figures = dict.fromkeys(NAMES, 0) | {"last_packet_ns": 10**12}
+    found = [diagnosis.look(figures, held=False) for _ in range(3)][-1]
+    assert found is not None
+    assert (found.cause, found.detail) == ("no_packets", CEASED)
 
 
 def test_a_held_call_may_be_silent() -> None:
