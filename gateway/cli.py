@@ -118,7 +118,7 @@ def version() -> None:
 def status(config: ConfigOption = DEFAULT_FILE) -> None:
     """Ask the running gateway whether it takes calls, and list the calls. Exits 1 when it does not."""
     address = _load(config).admin.bind
-    ready, calls = _ask(address, "/readyz"), _ask(address, "/calls")
+    ready, calls, trunks = (_ask(address, path) for path in ("/readyz", "/calls", "/trunks"))
     live = calls["calls"]
     typer.echo(f"{'ready' if ready['ready'] else 'NOT READY'}, {len(live)} of {calls['capacity']} calls")
     for reason in ready["reasons"]:
@@ -126,8 +126,18 @@ def status(config: ConfigOption = DEFAULT_FILE) -> None:
     for note in ready["notes"]:
         typer.echo(f"  note: {note}")
     typer.echo("  " + ", ".join(f"{name} {pid}" for name, pid in ready["processes"].items()))
+    for trunk in trunks["trunks"]:
+        if news := trunk["registration"]:
+            why = f" ({news['code']} {news['reason']})" if news["code"] else ""
+            typer.echo(f"  trunk {trunk['name']}: {news['state']}{why}")
     for call in live:
-        words = (call["call_id"], call["state"], f"{call['seconds']:.0f} s", call["session_id"] or "-", call["from"])
+        words = (
+            call["call_id"],
+            "held" if call["held"] else call["state"],
+            f"{call['seconds']:.0f} s",
+            call["session_id"] or "-",
+            call["from"],
+        )
         typer.echo("  " + "  ".join(words))
     raise typer.Exit(0 if ready["ready"] else 1)
 

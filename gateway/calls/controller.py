@@ -380,8 +380,7 @@ class Controller:
         self.agent_feed.at(self._wall())
         if self._load.each_second():
             self._tell_readiness()
-        self.metrics.calls_active.set(len(self._all))
-        self.metrics.calls_capacity.set(self.capacity)
+        reporting.levels(self.metrics, self._all.values(), self.capacity)
         reporting.channels(self.metrics, sip=self._sip, rtp=self._rtp)
 
     def _flush(self) -> None:

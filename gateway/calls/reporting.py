@@ -104,6 +104,13 @@ class Finished:
             runner.log.error("call_record_not_written", error=str(error), record=line)
 
 
+def levels(metrics: Metrics, runners: Collection[Runner], capacity: int) -> None:
+    """How many calls there are, and of what kind. Each second."""
+    metrics.calls_active.set(len(runners))
+    metrics.calls_held.set(sum(runner.call.held for runner in runners))
+    metrics.calls_capacity.set(capacity)
+
+
 def last_packet(runner: Runner, plane: Plane) -> float | None:
     """When the leg last accepted RTP, on the event loop's clock (both are CLOCK_MONOTONIC)."""
     if runner.leg is None:

@@ -98,6 +98,7 @@ class Metrics(Table):
             "calls_end_reason", "Answered calls over, by who or what ended them.", reason=END_REASONS
         )
         self.calls_active = gauge("calls_active", "Calls that hold a leg now.")
+        self.calls_held = gauge("calls_held", "Calls that the other end has put on hold.")
         self.calls_capacity = gauge("calls_capacity", "Calls that fit: media.capacity or the SIP stack's limit.")
         self.sessions_active = gauge("gateway_sessions_active", "Sessions with at least one leg here.")
         self.call_setup = hist("call_setup_seconds", "From INVITE to the 200.", _SETUP_S)

@@ -122,6 +122,7 @@ def test_status_without_a_daemon(config: Path) -> None:
 @pytest.mark.parametrize("ready", [True, False])
 def test_status_of_a_daemon(config: Path, monkeypatch: pytest.MonkeyPatch, ready: bool) -> None:
     call = {"call_id": "call_1", "state": "talking", "seconds": 61.2, "session_id": "sess_1", "from": "sip:a@b"}
+    registered = {"state": "registered", "code": 200, "reason": "OK", "expires_s": 300}
     answers = {
         "/readyz": {
             "ready": ready,
@@ -129,13 +130,23 @@ def test_status_of_a_daemon(config: Path, monkeypatch: pytest.MonkeyPatch, ready
             "notes": ["no real-time scheduling"],
             "processes": {"sip": 5},
         },
-        "/calls": {"capacity": 9, "calls": [call]},
+        "/calls": {"capacity": 9, "calls": [call | {"held": False}, call | {"call_id": "call_2", "held": True}]},
+        "/trunks": {
+            "trunks": [
+                {"name": "office", "registration": registered},
+                {"name": "far", "registration": registered | {"state": "off", "code": 0}},
+                {"name": "in", "registration": None},
+            ]
+        },
     }
     monkeypatch.setattr(cli, "_ask", lambda address, path: answers[path])
     result = _call("status", "-c", str(config))
     assert result.exit_code == (0 if ready else 1)
-    assert result.stdout.startswith("ready, 1 of 9 calls" if ready else "NOT READY, 1 of 9 calls\n  because draining")
+    assert result.stdout.startswith("ready, 2 of 9 calls" if ready else "NOT READY, 2 of 9 calls\n  because draining")
     assert "call_1  talking  61 s  sess_1  sip:a@b" in result.stdout
+    assert "call_2  held  61 s" in result.stdout
+    assert "  trunk office: registered (200 OK)\n  trunk far: off\n" in result.stdout
+    assert "trunk in" not in result.stdout
 
 
 def test_serve_becomes_the_supervisor(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -551,6 +551,20 @@ def test_live_calls_are_shown(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+def test_calls_on_hold_are_a_gauge_and_are_shown(tmp_path: Path) -> None:
+    async def story(rig: ControllerRig) -> None:
+        dialog = await rig.answered()
+        await rig.answered("sess_2")
+        await until(lambda: (rig.value("calls_active"), rig.value("calls_held")) == (2, 0))
+        rig.sip.channel.send(sip.Reinvited(dialog, OFFER + "a=sendonly\r\n"))
+        await until(lambda: rig.value("calls_held") == 1)
+        assert [call["held"] for call in rig.controller.calls()] == [True, False]
+        rig.sip.channel.send(sip.Reinvited(dialog, OFFER))
+        await until(lambda: rig.value("calls_held") == 0)
+
+    run(tmp_path, story)
+
+
 def test_a_session_service_that_is_away_shows_in_readiness(tmp_path: Path) -> None:
     async def story(rig: ControllerRig) -> None:
         rig.directory.refusals["sess_1"] = Fault.SERVICE_UNAVAILABLE
