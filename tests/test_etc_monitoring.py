@@ -24,7 +24,10 @@ from tests.support.promql import (
 def exposition() -> str:
     metrics = Metrics()
     metrics.build_info.labels("0", "3.11").set(1)
-    return (metrics.exposition() + SessionsMetrics().exposition() + SpeechMetrics().exposition()).decode()
+    metrics.trunk_registered.labels("pbx").set(1)
+    speech = SpeechMetrics()
+    speech.follow(lambda: {("recognition", "offline", "ok"): 1.0}, lambda: {("recognition", "offline"): 0.0})
+    return (metrics.exposition() + SessionsMetrics().exposition() + speech.exposition()).decode()
 
 
 def test_every_expression_of_the_dashboard_can_be_answered(exposition: str) -> None:
@@ -70,7 +73,8 @@ def test_the_dashboard_is_sound() -> None:
                 assert places.setdefault((x, y), panel["title"]) == panel["title"], "panels overlap"
         assert panel["type"] == "row" or panel["targets"]
     rows = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
-    assert rows == ["Now", "Calls", "Quality", "Media loop", "Streams", "Session service, embedded", "Processes"]
+    assert rows[:5] == ["Now", "Calls", "Quality", "Media loop", "Streams"]
+    assert rows[5:] == ["Session service, embedded", "Speech, embedded", "Processes"]
 
 
 def test_the_rules_are_sound() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,11 +60,16 @@ def series(exposition: str) -> dict[str, dict[str, set[str]]]:
     return found
 
 
-def unanswered(expressions: list[str], exposition: str) -> list[str]:
-    """What the expressions ask for and the exposition does not have: names, labels, values."""
+def unanswered(expressions: list[str], exposition: str, *, sometimes: Collection[str] = ()) -> list[str]:
+    """What the expressions ask for and the exposition does not have: names, labels, values.
+
+    sometimes: names that need not be there, for there may be nothing that they could show.
+    """
     known = series(exposition)
     faults = []
     for expression in expressions:
+        if metric_names([expression]) & {*sometimes}:
+            continue
         if expression.count("(") != expression.count(")") or expression.count("{") != expression.count("}"):
             faults.append(f"unbalanced: {expression}")
         asked = selectors(expression)
