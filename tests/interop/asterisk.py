@@ -21,7 +21,12 @@ from rig.native import cache_root
 
 ROOT = Path(__file__).parents[2]
 SIP_PORT = 5961
-MODULES = ("app_mixmonitor", "format_wav", "res_clioriginate", "app_originate", "app_senddtmf", "res_srtp")
+MODULES = (
+    *("app_mixmonitor", "format_wav", "res_clioriginate", "app_originate", "app_senddtmf", "res_srtp"),
+    *("app_read", "app_transfer", "func_global", "res_pjsip_refer", "res_pjsip_registrar"),
+)
+#: As whom the gateway registers, and the password.
+ACCOUNT = ("glotgate-out", "open sesame")
 #: Where sounds and recordings stand, as Asterisk sees it.
 SPOOL = "/var/spool/asterisk/interop"
 
@@ -45,6 +50,39 @@ exten => keys,1,Answer()
  same => n,SendDTMF(1234#)
  same => n,Wait(1)
  same => n,Hangup()
+; hears keys
+exten => read,1,Answer()
+ same => n,Set(GLOBAL(PRESSED)=)
+ same => n,Read(PRESSED,,4,,1,10)
+ same => n,Set(GLOBAL(PRESSED)=${{PRESSED}})
+ same => n,Hangup()
+; just stays, so many seconds
+exten => _stay-.,1,Answer()
+ same => n,Wait(${{EXTEN:5}})
+ same => n,Hangup()
+; somebody who answers: Asterisk tells the one who transferred a call of an answer that it dialled for
+exten => desk,1,Dial(Local/stay-2@interop)
+ same => n,Hangup()
+; sends the other end to somebody else
+exten => blind,1,Answer()
+ same => n,Wait(1)
+ same => n,Transfer(PJSIP/sip:speak-blind@127.0.0.1:{SIP_PORT})
+ same => n,Set(GLOBAL(TRANSFERRED)=${{TRANSFERSTATUS}})
+ same => n,Hangup()
+; two who find each other
+exten => park,1,Answer()
+ same => n,Set(GLOBAL(PARKED)=${{CHANNEL}})
+ same => n,Wait(30)
+ same => n,Hangup()
+exten => meet,1,Answer()
+ same => n,Bridge(${{PARKED}})
+ same => n,Hangup()
+
+[phones]
+; the sample's own way to a session, and one over the trunk that tells of hold
+include => translated
+include => interop
+exten => _through-.,1,Dial(PJSIP/${{EXTEN:8}}@watched,30)
 """
 
 _ONE_CODEC = """
@@ -78,6 +116,54 @@ aors=glotgate-tcp
 type=aor
 contact=sip:{gateway}\\;transport=tcp
 qualify_frequency=10
+"""
+
+#: A gateway of which everything is seen: trunks with session timers that pass hold on, one with keys by INFO; the
+#: account that the gateway registers and calls as; and telephones of this PBX.
+_WATCHED = """
+[watching](!)
+type=endpoint
+context=interop
+disallow=all
+allow=ulaw
+direct_media=no
+moh_passthrough=yes
+timers=always
+timers_sess_expires=90
+timers_min_se=90
+
+[watched](watching)
+dtmf_mode=rfc4733
+aors=watched
+
+[watched-info](watching)
+dtmf_mode=info
+aors=watched
+
+[watched]
+type=aor
+contact=sip:{watched}
+
+[{user}](watching)
+auth={user}
+aors={user}
+
+[{user}]
+type=auth
+auth_type=userpass
+username={user}
+password={password}
+
+[{user}]
+type=aor
+max_contacts=1
+
+[caller]
+type=endpoint
+context=phones
+disallow=all
+allow=ulaw
+direct_media=no
 """
 
 
@@ -124,10 +210,11 @@ class Asterisk:
     ) -> None:
         self._control("stop")
 
-    def trunk(self, gateway: str, secure: str, authority: Path) -> None:
+    def trunk(self, gateway: str, secure: str, authority: Path, watched: str) -> None:
         """The samples of etc/asterisk as they are, but for the addresses; and a trunk per codec, and over TCP.
 
-        gateway, secure: where it takes UDP and TCP, and TLS. authority: who signed its certificate.
+        gateway, secure: where it takes UDP and TCP, and TLS. authority: who signed its certificate. watched: where
+        the other gateway is.
         """
         folder = self.tree / "etc/asterisk-gw"
         keys = self.tree / "etc/asterisk/keys"
@@ -136,6 +223,7 @@ class Asterisk:
         (keys / "glotgate-ca.pem").chmod(0o644)
         more = "".join(_ONE_CODEC.format(codec=codec) for codec in ("ulaw", "alaw"))
         more += _MORE.format(port=SIP_PORT, gateway=gateway)
+        more += _WATCHED.format(watched=watched, user=ACCOUNT[0], password=ACCOUNT[1])
         samples = {"pjsip.conf": ("pjsip.conf", "pjsip-tls.conf"), "extensions.conf": ("extensions.conf",)}
         for name, parts in samples.items():
             text = "\n".join((ROOT / "etc/asterisk" / part).read_text() for part in parts)
@@ -161,6 +249,11 @@ class Asterisk:
     def originate(self, trunk: str, user: str, extension: str) -> None:
         """Call `user` over a trunk of ours; once it answers, that channel runs the extension."""
         self.cli(f"channel originate PJSIP/{user}@{trunk} extension {extension}@interop")
+
+    def variable(self, name: str) -> str:
+        """A global variable of the dialplan, "" when there is none."""
+        found = re.search(rf"^\s*{name}=(.*)$", self.cli("dialplan show globals"), re.M)
+        return found[1].strip() if found else ""
 
     def reachable(self, timeout_s: float = 20.0) -> bool:
         """Whether the gateway has answered Asterisk's OPTIONS."""

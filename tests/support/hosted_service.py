@@ -1,7 +1,8 @@
 """A hosted session service that does to each session what its id says: refuses it, is slow, or has no stream for it.
 
     with HostedService() as service:  # service.url is for `sessions.url`
-        ...                           # sess_fine, sess_402, sess_silent, …
+        ...                           # sess_fine, sess_broke, sess_silent, …
+        service.conversation("sess_fine").digits()
 
 Owns two servers in threads of their own: REST, and the streams. A session that is not named here is fine.
 """
@@ -9,6 +10,7 @@ Owns two servers in threads of their own: REST, and the streams. A session that 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import threading
@@ -18,7 +20,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.support.stream_server import Server
+import numpy as np
+import numpy.typing as npt
+
+from rtp.g711 import LINEAR_TO_MU, MU_TO_LINEAR
+from tests.support.stream_server import Peer, Server
 
 #: By session id: status, code of the error envelope, Retry-After.
 REFUSALS: Final[dict[str, tuple[int, str, str]]] = {
@@ -36,6 +42,45 @@ REFUSALS: Final[dict[str, tuple[int, str, str]]] = {
 #: Sessions whose stream is refused at the handshake, never says that it is ready, or is not there.
 STREAMS: Final = ("sess_refused", "sess_silent", "sess_absent")
 SLOW_S: Final = 5.0
+
+
+class Conversation:
+    """One session as its service has it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, session: str) -> None:
+        self._loop, self._server = loop, server
+        self._token = f"token=kst_{session}".encode()
+
+    def _peers(self) -> list[Peer]:
+        return [peer for peer in list(self._server.peers) if peer.path.endswith(self._token)]
+
+    def of(self, *kinds: str) -> list[dict[str, Any]]:
+        """The messages of these types, in their order."""
+        return [message for peer in self._peers() for message in peer.messages if message["type"] in kinds]
+
+    def digits(self) -> str:
+        """The keys that were pressed."""
+        return "".join(message["digit"] for message in self.of("dtmf"))
+
+    def heard(self) -> npt.NDArray[np.float32]:
+        """What the callers said, all of it: -1…1."""
+        payloads = [message["audio"]["payload"] for message in self.of("audio.input")]
+        octets = np.frombuffer(b"".join(map(base64.b64decode, payloads)), np.uint8)
+        return np.asarray(MU_TO_LINEAR[octets] / 32768, dtype=np.float32)
+
+    def say(self, samples: npt.NDArray[np.float32], target: str = "customer") -> None:
+        """Let a party hear something."""
+        linear = (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+        octets = LINEAR_TO_MU[linear.view(np.uint16)].tobytes()
+        for at in range(0, len(octets), 1600):
+            payload = base64.b64encode(octets[at : at + 1600]).decode()
+            audio = {"encoding": "mulaw", "sample_rate_hz": 8000, "payload": payload}
+            self.tell({"type": "audio.output", "session_id": "s", "speaker": "other", "target": target, "audio": audio})
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Something from the service to the gateway."""
+        for peer in self._peers():
+            self._loop.call_soon_threadsafe(peer.say, message)
 
 
 class HostedService:
@@ -80,6 +125,10 @@ class HostedService:
     ) -> None:
         self.stop()
 
+    def conversation(self, session: str) -> Conversation:
+        """What is said in a session, both ways."""
+        return Conversation(self._loop, self._streams[""], session)
+
     def end_all(self) -> None:
         """Every stream hears that its session has ended."""
 
@@ -113,7 +162,11 @@ class HostedService:
         body: Any = {"error": {"type": "x", "code": code, "message": "as the test says", "request_id": "req_1"}}
         if not code:
             port = 9 if session == "sess_absent" else self._streams.get(session, self._streams[""]).port
-            stream = {"url": f"ws://127.0.0.1:{port}/v1/stream", "token": "kst_1", "expires_at": "2099-01-01T00:00:00Z"}
+            stream = {
+                "url": f"ws://127.0.0.1:{port}/v1/stream",
+                "token": f"kst_{session}",
+                "expires_at": "2099-01-01T00:00:00Z",
+            }
             body = {
                 "id": session,
                 "object": "session",

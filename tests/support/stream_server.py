@@ -26,11 +26,12 @@ READY = {"type": "session.ready", "session_id": "sess_1", "mode": "bidirectional
 
 
 class Peer(picows.WSListener):
-    """One connection as the server has it."""
+    """One connection as the server has it. path: what was asked for, with the token."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, path: bytes = b"") -> None:
         super().__init__()
         self.server = server
+        self.path = path
         self.received: list[bytes] = []
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
@@ -76,7 +77,7 @@ class Server:
         if self.status:
             response = picows.WSUpgradeResponse.create_error_response(self.status, b"no")
             return picows.WSUpgradeResponseWithListener(response, None)
-        return Peer(self)
+        return Peer(self, bytes(request.path))
 
     @contextlib.asynccontextmanager
     async def run(self, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Server]:
