@@ -16,14 +16,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
+import numpy as np
 from picows import WSError, ws_connect
 from sqlalchemy import select
 
-from gateway.sessions import keys
+from gateway.sessions import keys, recordings
 from gateway.sessions.database import Database
 from gateway.sessions.models import deliveries, organizations, sessions
-from tests.support.session_process import ServiceProcess
+from tests.support.session_process import KEY, ServiceProcess
 from tests.support.session_service import StreamClient, audio_input
 
 HOOK = {"url": "http://127.0.0.1:9/nobody", "allow_networks": ["127.0.0.0/8"]}
@@ -111,6 +113,39 @@ def test_killed_at_random_moments(database_url: str, tmp_path: Path) -> None:
     ids = [json.loads(row.body)["id"] for row in told]
     assert len(ids) == len(set(ids))
     database.close()
+
+
+def test_a_kill_loses_two_seconds_of_sound_at_most(tmp_path: Path) -> None:
+    """And what is on the disk opens as it is."""
+    service = ServiceProcess(f"sqlite:///{tmp_path}/s.db", tmp_path)
+
+    async def talk() -> tuple[str, float]:
+        """The session, and how many seconds of it were spoken when the service was killed."""
+        async with httpx.AsyncClient(base_url=service.rest, headers={"Authorization": f"Bearer {KEY}"}) as http:
+            made = (await http.post("/v1/sessions", json=BODY)).json()
+        transport, client = await ws_connect(StreamClient, f"{made['stream']['url']}?token={made['stream']['token']}")
+        assert isinstance(client, StreamClient)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for n in range(200):
+            client.send(audio_input("customer", n, b"\x10" * 160))
+            await asyncio.sleep(max(0.0, began + (n + 1) * 0.02 - loop.time()))
+        await client.synced()
+        spoken = 200 * 0.02
+        service.process.kill()
+        await client.close_code()
+        transport.disconnect()
+        return made["id"], spoken
+
+    session_id, spoken = asyncio.run(talk())
+    service.kill()
+    file = recordings.master(tmp_path, session_id)
+    with av.open(str(file.path)) as opened:  # by a program that knows nothing of its being written
+        frames = sum(frame.samples for frame in opened.decode(audio=0))
+    assert frames == file.frames()
+    sound = np.frombuffer(file.read(0, frames), np.uint8).reshape(-1, file.channels)
+    heard = int(np.count_nonzero(sound[:, 0] == 0x10)) / 8000
+    assert spoken - 2.0 <= heard <= spoken
 
 
 async def settle(life: Life, rest: str) -> None:
