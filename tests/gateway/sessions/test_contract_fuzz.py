@@ -81,4 +81,5 @@ def test_the_service_is_what_its_document_says(running: tuple[str, str], tmp_pat
                           "PYTHONPATH": str(Path(__file__).parents[3])},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    print(done.stdout[-1500:])  # how many cases, for who runs it with -s
     assert "generated" in done.stdout
