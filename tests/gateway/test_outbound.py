@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.pbx import Pbx, knows
-from tools.rig.daemon import Daemon
+from tools.rig.daemon import Daemon, free_port
 
 PASSWORD = "correct horse"
 
@@ -267,6 +270,36 @@ def test_a_trunk_that_is_full_is_503_over_rest() -> None:
         pbx.expect("SIP/2.0", "200")
         office.until(lambda: not office.admin("/calls")["calls"])
         office.answered(office.session())
+    pbx.close()
+
+
+def test_what_is_watched_is_true_of_a_running_daemon(tmp_path: Path) -> None:
+    """Registration, the certificate's end and calls on hold: as gauges and in the status command."""
+    pbx, pair = Pbx(), Authority(tmp_path).issue("gw", days=40)
+    binds = [("udp", free_port(socket.SOCK_DGRAM)), ("tls", free_port())]
+    sip = {
+        "bind": [{"transport": transport, "address": f"127.0.0.1:{port}"} for transport, port in binds],
+        "tls": {"certificate": str(pair.certificate), "key": str(pair.key)},
+    }
+    out = {"host": "localhost", "port": pbx.port}
+    changes = {"sip": sip, "trunks": [{"name": "office", "outbound": out, "registration": {}}]}
+    with Daemon(capacity=4, changes=changes) as daemon:
+        office = Office(daemon, pbx)
+        request = pbx.expect("REGISTER")
+        assert daemon.metrics()['glotgate_trunk_registered{trunk="office"}'] == 0
+        pbx.reply(request, 200, "OK", extra=f"Contact: {request.get('contact')};expires=300\r\nExpires: 300\r\n")
+        office.until(lambda: daemon.metrics()['glotgate_trunk_registered{trunk="office"}'] == 1)
+        office.until(lambda: 39 < daemon.metrics()["glotgate_sip_tls_certificate_expiry_days"] <= 40)
+        invite = office.answered(office.session())
+        office.until(lambda: daemon.metrics()["glotgate_calls_active"] == 1)
+        assert daemon.metrics()["glotgate_calls_held"] == 0
+        pbx.within(invite, "INVITE", pbx.sdp + "a=sendonly\r\n")
+        assert "a=recvonly" in pbx.expect("SIP/2.0", "200").body
+        pbx.within(invite, "ACK")
+        office.until(lambda: daemon.metrics()["glotgate_calls_held"] == 1)
+        shown = daemon.run("status")
+        assert "trunk office: registered (200 OK)" in shown
+        assert "  held  " in shown
     pbx.close()
 
 
