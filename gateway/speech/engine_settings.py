@@ -40,7 +40,7 @@ class OpenAiStage(Section):
 class OpenAiRecognition(OpenAiStage):
     format: Literal["auto", "verbose_json", "json"] = "auto"
     stream: bool = False
-    early_ms: Annotated[int, Field(ge=0, le=3000)] = 160
+    early_ms: Annotated[int, Field(ge=0, le=3000)] = 120
 
 
 class OpenAiTranslation(OpenAiStage):

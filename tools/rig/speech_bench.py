@@ -79,6 +79,8 @@ LIMITS = {
     "stall_healthy_p95_s": 1.6,
     "stall_loop_lag_max_ms": 50.0,
 }
+#: Of the histograms of turns, those of translations.
+_OF = '{of="translation"}'
 CALLS = 4
 STALLED = 20
 STALL_S = 30.0
@@ -185,9 +187,9 @@ def measure_latency(folder: Path, speech: dict[str, Any] | None = None) -> dict[
         "heard_p50_s": round(quantile(waits, 0.5), 3) if waits else None,
         "heard_p95_s": round(quantile(waits, 0.95), 3) if waits else None,
         "stages_mean_s": {
-            moment: round(stages[f"glotgate_speech_{moment}_seconds_sum"] / count, 3)
+            moment: round(stages[f"glotgate_speech_{moment}_seconds_sum{_OF}"] / count, 3)
             for moment in ("final", "translated", "first_audio", "heard")
-            if (count := stages.get(f"glotgate_speech_{moment}_seconds_count"))
+            if (count := stages.get(f"glotgate_speech_{moment}_seconds_count{_OF}"))
         },
     }
 

@@ -30,7 +30,10 @@ _HINTS = {
         "the offline engine hears English only, by pocketsphinx's own model; recognition of another language needs a "
         "model: see speech.engines in the configuration"
     ),
-    Stage.TRANSLATION: "the offline engine translates the pairs that are installed: apt-get install apertium-eng-spa",
+    Stage.TRANSLATION: (
+        "the offline engine translates the pairs of the apertium packages that are installed, such as by "
+        "apt-get install apertium-eng-spa"
+    ),
     Stage.SYNTHESIS: "the offline engine speaks by espeak-ng: apt-get install espeak-ng",
     Stage.THINKING: "the offline engine does not think",
 }
