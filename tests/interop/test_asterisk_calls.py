@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from rig.sound import Samples, find, read_wav, speak, write_wav
 from tests.interop.asterisk import ACCOUNT, SIP_PORT, Asterisk
 from tests.interop.watched import Watched, until
 from tests.support.scenario import Scenario, sdp
+from tests.support.sip import OFFER, Peer
 from tests.support.sipp import Calls
 
 pytestmark = pytest.mark.interop
@@ -148,6 +150,29 @@ def test_asterisk_sends_our_caller_to_somebody_else(asterisk: Asterisk, watched:
     assert [message["type"] for message in talk.of("call.joined", "call.left")] == ["call.joined", "call.left"]
     heard = asterisk.spool / "blind-heard.wav"
     assert until(lambda: find(speech, read_wav(heard)).snr_db > 30), "whom it was sent to hears nothing of the session"
+
+
+def test_a_telephone_connects_its_two_calls(asterisk: Asterisk, watched: Watched, speech: Samples) -> None:
+    """Attended transfer (RFC 5589 §7): the REFER names the telephone's call with Asterisk, which we replace."""
+    port = int(watched.daemon.sip_address.rpartition(":")[2])
+    ours, other = Peer(port), Peer(SIP_PORT)
+    ours.send(ours.request("INVITE", OFFER, user="sess_attended"))
+    ours.expect("200")
+    ours.send(ours.request("ACK", user="sess_attended"))
+    asked = other.request("INVITE", OFFER, user="speak-attended").replace("<sip:pbx@", "<sip:caller@")
+    other.send(asked)
+    ok = other.expect("200")
+    other.send(other.request("ACK", user="speak-attended").replace("From: <sip:pbx@", "From: <sip:caller@"))
+    theirs = (ok.get("to") or "").partition("tag=")[2]
+    replaces = quote(f"{other.call_id};to-tag={theirs};from-tag={other.tag}", safe="")
+    target = f"Refer-To: <sip:speak-attended@{ASTERISK}?Replaces={replaces}>\r\n"
+    ours.send(ours.request("REFER", user="sess_attended", extra=target))
+    assert ours.expect("SIP/2.0").start.split()[1] == "202"
+    assert other.expect("BYE").start.startswith("BYE "), "Asterisk did not replace the telephone's call"
+    talk = watched.conversation("sess_attended")
+    assert until(lambda: find(speech, talk.heard()).snr_db > 30, 15), watched.daemon.log_end()
+    ours.close()
+    other.close()
 
 
 def test_the_session_sends_asterisks_telephone_to_somebody_else(
