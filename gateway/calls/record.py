@@ -82,8 +82,8 @@ def _quality(media: Mapping[str, float]) -> dict[str, float | None]:
     """What a report wants first. None: not known."""
     get = media.get
     return {
-        "mos": _number(get("mos", 0.0)) or None,
-        "r_factor": _number(get("r_factor", 0.0)) or None,
+        "mos": _number(get("mos_mean", 0.0)) or None,
+        "r_factor": _number(get("r_mean", 0.0)) or None,
         "loss": _ratio(max(0.0, get("packets_lost", 0.0)), get("packets_expected", 0.0)),
         "concealed": _ratio(get("frames_concealed", 0.0), get("frames_up", 0.0)),
         "jitter_ms": _number(media["jitter_ms"]) if "jitter_ms" in media else None,
