@@ -16,14 +16,17 @@ SAMPLES = Path(__file__).parents[2] / "etc/kamailio"
 
 
 class Kamailio:
-    """Use as a context manager. gateways: addresses, the one that is preferred first."""
+    """Use as a context manager. gateways: addresses of the sample's two, the one that is preferred first."""
 
     def __init__(self, folder: Path, gateways: Sequence[str]) -> None:
         self.folder = folder
         self.address = f"{HOST}:{free_port()}"
         gateway_list = folder / "dispatcher.list"
-        lines = [f"1 sip:{gateway} 0 {10 - place}" for place, gateway in enumerate(gateways)]
-        gateway_list.write_text("\n".join(lines) + "\n")
+        listed = (SAMPLES / "dispatcher.list").read_text()
+        for name, gateway in zip("ab", gateways, strict=True):
+            assert f"sip:gateway-{name}.example.net:5060" in listed
+            listed = listed.replace(f"gateway-{name}.example.net:5060", gateway)
+        gateway_list.write_text(listed)
         sample = (SAMPLES / "kamailio.cfg").read_text()
         sample = sample.replace("0.0.0.0:5060", self.address).replace(
             "/etc/kamailio/dispatcher.list", str(gateway_list)

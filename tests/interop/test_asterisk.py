@@ -13,7 +13,8 @@ from rig.daemon import Daemon
 from rig.demo import create_key, create_session, record_of
 from rig.sound import Samples, find, read_wav, speak, write_wav
 
-from tests.interop.asterisk import Asterisk
+from tests.interop.asterisk import SIP_PORT, Asterisk
+from tests.support.sipp import Calls, calling
 
 pytestmark = pytest.mark.interop
 
@@ -74,6 +75,16 @@ def test_two_channels_of_one_session_hear_each_other_through_different_laws(
     assert find(speech, recorded(asterisk, "agent-heard")).snr_db >= ENOUGH_DB["alaw"]
     # Nobody translates the agent's silence: the customer must not hear itself.
     assert find(speech, recorded(asterisk, "customer-heard")).likeness < 0.5
+
+
+def test_the_sample_dialplan_joins_a_telephone_to_its_session(
+    asterisk: Asterisk, daemon: Daemon, key: str, tmp_path: Path
+) -> None:
+    session = create_session(daemon, key)["id"]
+    phone = Calls(tmp_path, f"127.0.0.1:{SIP_PORT}", calling(stays_ms=500), user=session)
+    assert phone.done() == (1, 0), phone.story()
+    assert asterisk.until(lambda: record_of(daemon)["session_id"] == session, 10)
+    assert (record_of(daemon)["direction"], record_of(daemon)["speaker"]) == ("inbound", "customer")
 
 
 def test_an_unknown_session_is_refused_and_leaves_nothing(asterisk: Asterisk, daemon: Daemon) -> None:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rig.daemon import HOST, free_port
@@ -68,8 +69,13 @@ class Softphone:
         (folder / "accounts").write_text(f"<sip:caller@{HOST};transport=udp>;regint=0;audio_codecs=PCMU\n")
         (folder / "contacts").write_text("")
 
-    def call(self, uri: str, seconds: float, answer_timeout_s: float = 10.0) -> float:
-        """Call, stay for `seconds` after the answer, hang up. Returns how long the answer took, in s."""
+    def call(
+        self, uri: str, seconds: float, answer_timeout_s: float = 10.0, typed: Sequence[tuple[float, str]] = ()
+    ) -> float:
+        """Call, stay for `seconds` after the answer, hang up. Returns how long the answer took, in s.
+
+        typed: seconds after the answer, and what is typed then: digits are keys of the telephone, x holds, X resumes.
+        """
         log = self.folder / "baresip.log"
         with log.open("wb") as out:
             began = time.monotonic()
@@ -80,7 +86,11 @@ class Softphone:
             assert phone.stdin is not None
             try:
                 answered = self._await(phone, log, began, answer_timeout_s)
-                time.sleep(seconds)
+                answered_at = time.monotonic()
+                for at, keys in (*typed, (seconds, "")):
+                    time.sleep(max(0.0, answered_at + at - time.monotonic()))
+                    phone.stdin.write(keys.encode())
+                    phone.stdin.flush()
                 if phone.poll() is not None:
                     raise SystemExit(f"baresip ended during the call\n{self._said(log)}")
                 with contextlib.suppress(BrokenPipeError):
