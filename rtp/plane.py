@@ -105,6 +105,9 @@ class Plane:
     consumed (legs,) u8 · flushed (legs,) u8 · dropped (legs,) u8: written by rtp. `consumed` is the position
     up to which bytes were played or dropped, `dropped` how many of those were dropped in total, `flushed`
     the last `flush_to` that took effect. Played so far = consumed − dropped.
+
+    view_of: each field but `stats` by name as one flat memoryview, for who reads and writes one number at a time.
+    All play-outs share them, so that they stay in the processor's cache.
     """
 
     uplink: npt.NDArray[np.uint8]
@@ -124,10 +127,13 @@ class Plane:
         """Map an existing block. fd: from `create`; capacity: rows, the same figure on both sides."""
         self.capacity = capacity
         self._map = mmap.mmap(fd, size_of(capacity))
+        self.view_of: dict[str, memoryview[int]] = {}
         offset = 0
         for name, shape, dtype in _layout(capacity):
             view = np.ndarray(shape, dtype=dtype, buffer=self._map, offset=offset)
             setattr(self, name, view)
+            if dtype is not STATS:
+                self.view_of[name] = view.reshape(-1).data
             offset = _aligned(offset + view.nbytes)
 
 

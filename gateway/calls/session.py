@@ -99,6 +99,7 @@ class LiveSession:
         self._members: dict[str, _Member] = {}
         self._next: dict[str, tuple[int, int]] = {}  # sequence and media time of a speaker's next message
         self._routes: dict[tuple[str, str | None], tuple[Playout, ...]] = {}
+        self._route: tuple[str, str | None, tuple[Playout, ...]] = ("", "", ())  # the last one that was taken
         self._loop = loop
         self._began = loop.time()
         self._mixed = False
@@ -145,7 +146,7 @@ class LiveSession:
         queue = config.queue_s * 1000 * OCTETS_PER_MS
         pushback = config.when_full == "pushback"
         member.playout = Playout(self._place.plane, leg.row, speaker, queue, pushback=pushback)
-        self._routes.clear()
+        self._forget_routes()
         number, not_before = self._next.get(speaker, (0, 0))
         media_time = max(not_before, int((self._loop.time() - self._began) * 1000))
         self._place.pump.attach(leg.row, self.client, speaker, number, media_time)
@@ -162,7 +163,7 @@ class LiveSession:
             self.client.send(last)
         self._count_dropped(member.playout)
         member.leg = member.playout = None
-        self._routes.clear()
+        self._forget_routes()
 
     def leave(self, speaker: str, reason: str) -> None:
         """The leg has ended. The last one takes the session along, if the configuration says so."""
@@ -251,10 +252,9 @@ class LiveSession:
 
     def stream_play(self, message: PlayAudio) -> None:
         """The hot one: fifty times a second for each leg."""
-        key = (message.speaker, message.target)
-        playouts = self._routes.get(key)
-        if playouts is None:
-            playouts = self._route(*key)
+        speaker, target, playouts = self._route
+        if message.target != target or message.speaker != speaker:
+            playouts = self._find(message.speaker, message.target)
         payload = message.audio.payload
         totals = self._totals
         totals.frames_received += 1
@@ -262,21 +262,27 @@ class LiveSession:
         if not playouts:
             self._place.metrics.stream_dropped["no_such_target"].inc()
         for playout in playouts:
-            playout.append(payload)
-            if playout.queue:
+            if playout.append(payload):
                 self._place.pump.watch(playout, self.client)
 
-    def _route(self, speaker: str, target: str | None) -> tuple[Playout, ...]:
+    def _find(self, speaker: str, target: str | None) -> tuple[Playout, ...]:
         """Who plays it: the target; without one, everyone but the speaker. Targets elsewhere are not ours."""
-        if target is None:
-            found = [m.playout for m in self._members.values() if m.speaker != speaker]
-        else:
-            found = [m.playout for m in self._members.values() if m.speaker == target]
-        playouts = tuple(playout for playout in found if playout is not None)
-        if len(self._routes) >= _MAX_ROUTES:  # names are the peer's to invent
-            self._routes.clear()
-        self._routes[speaker, target] = playouts
+        playouts = self._routes.get((speaker, target))
+        if playouts is None:
+            if target is None:
+                found = [m.playout for m in self._members.values() if m.speaker != speaker]
+            else:
+                found = [m.playout for m in self._members.values() if m.speaker == target]
+            playouts = tuple(playout for playout in found if playout is not None)
+            if len(self._routes) >= _MAX_ROUTES:  # names are the peer's to invent
+                self._routes.clear()
+            self._routes[speaker, target] = playouts
+        self._route = speaker, target, playouts
         return playouts
+
+    def _forget_routes(self) -> None:
+        self._routes.clear()
+        self._route = "", "", ()
 
     def stream_message(self, message: Incoming) -> None:
         self._place.metrics.stream_messages[str(message.__struct_config__.tag)].inc()

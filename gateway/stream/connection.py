@@ -68,6 +68,11 @@ class Connection(picows.WSListener):
     stream may be opened again. `why` is then its `labels.STREAM_CLOSES`, `rewind` the frames to take again.
     """
 
+    __slots__ = (
+        *("ended", "final", "liveness", "paused", "ready", "rewind", "transport", "why"),
+        *("_abandoned", "_assembler", "_config", "_octets", "_play", "_reader", "_totals", "_watch"),
+    )
+
     def __init__(self, reader: Reader, config: StreamConfig, totals: Totals) -> None:
         super().__init__()
         loop = asyncio.get_running_loop()
