@@ -24,6 +24,7 @@ from gateway.calls.registry import Registry
 from gateway.calls.runner import Runner
 from gateway.calls.session import LiveSession, Place
 from gateway.calls.summons import Summons
+from gateway.calls.watch import TURNS, Watch
 from gateway.channel import Channel, PeerGone
 from gateway.config import Config
 from gateway.ops.feed import AgentFeed, LegTotals, LoopFeed
@@ -35,9 +36,8 @@ from rtp import control
 from rtp.engine import Engine, EngineRefused, Leg
 from rtp.plane import Plane
 
-#: Play-outs are topped up, and calls looked at, this often; a call's turn comes once a second.
-UPKEEP_S: Final = 0.02
-TURNS: Final = 50
+#: Play-outs are topped up, and some of the calls looked at, this often.
+UPKEEP_S: Final = 1 / TURNS
 #: How long a call may wait for a fresh rtp process before it gives up (`call.REOPEN_TIMEOUT_S` ends it anyway).
 MEDIA_BACK_S: Final = 10.0
 
@@ -93,6 +93,7 @@ class Controller:
         self._empty.set()
         self._timer: asyncio.TimerHandle | None = None
         self._turn = 0
+        self._watch = Watch(plane, metrics)
 
     # For the composition root
 
@@ -362,18 +363,17 @@ class Controller:
     # Time
 
     def _upkeep(self) -> None:
-        """Every 20 ms: play-outs are topped up, and a fiftieth of the calls are looked at."""
+        """Every 20 ms: play-outs are topped up, and some of the calls that need it are looked at."""
         self._timer = self._loop.call_later(UPKEEP_S, self._upkeep)
         self._pump.upkeep()
         self._flush()
         self._turn = (self._turn + 1) % TURNS
-        for runner in list(self._all.values())[self._turn :: TURNS]:
-            runner.feed(inputs.Tick(reporting.last_packet(runner, self._plane)))
-            reporting.diagnose(runner, self._plane, self.metrics)
         if self._turn == 0:
             self._each_second()
+        self._watch.turn()
 
     def _each_second(self) -> None:
+        self._watch.each_second(self._all.values())
         self._registry.check(self._loop.time())
         self._legs_seen.observe(self._plane.stats)
         self._streams.each_second(self._registry.live())

@@ -11,7 +11,7 @@ Owns the rules. Refuses to know where figures come from and who is told.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple, Protocol, SupportsFloat
+from typing import Final, NamedTuple
 
 #: Seconds in a row that show the same.
 CONFIRM: Final = 2
@@ -19,7 +19,8 @@ CONFIRM: Final = 2
 #: second look, so that three seconds after the answer this is found too.
 SILENT_FRAMES: Final = 90
 
-_WATCHED: Final = (
+#: Of `rtp.plane.STATS`, what the rules look at.
+WATCHED: Final = (
     "last_packet_ns",
     "packets_stranger",
     "packets_bad_payload",
@@ -43,12 +44,6 @@ ADVICE: Final = {
 CEASED: Final = "what came has ceased: the network, or a phone that sends nothing, not even noise, while nobody speaks"
 
 
-class Statistics(Protocol):
-    """A figure by its name."""
-
-    def __getitem__(self, name: str, /) -> SupportsFloat: ...
-
-
 class Finding(NamedTuple):
     """kind: no_audio, one_way_audio. cause: a label of `ops.labels.AUDIO_FAULTS`. detail: in words."""
 
@@ -63,18 +58,20 @@ class Diagnosis:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.stranger = ""
-        self._before: dict[str, float] = {}
         self._suspected = ""
         self._seconds = 0
+        self._last = 0  # number of the second that was looked at last
 
-    def look(self, statistics: Statistics, *, held: bool) -> Finding | None:
-        """A second has passed. statistics: a row of `rtp.plane.STATS`. A cause that is new to the call, or None."""
-        now = {name: float(statistics[name]) for name in _WATCHED}
-        grown = {name: now[name] - self._before.get(name, 0.0) for name in _WATCHED}
-        first, self._before = not self._before, now
-        cause = "" if held or first else self._cause(now, grown)
-        self._seconds = self._seconds + 1 if cause and cause == self._suspected else 1
-        self._suspected = cause
+    def look(self, number: int, now: Mapping[str, float], grown: Mapping[str, float], *, held: bool) -> Finding | None:
+        """A second has passed in which all was not surely well. A cause that is new to the call, or None.
+
+        number: of the second; those that were not looked at were well. now, grown: each of WATCHED, and by how much
+        it grew in this second.
+        """
+        cause = "" if held else self._cause(now, grown)
+        again = cause == self._suspected and number == self._last + 1
+        self._seconds = self._seconds + 1 if cause and again else 1
+        self._suspected, self._last = cause, number
         confirm = 1 if cause == "only_silence" else CONFIRM
         if not cause or self._seconds < confirm or any(f.cause == cause for f in self.findings):
             return None

@@ -111,27 +111,6 @@ def levels(metrics: Metrics, runners: Collection[Runner], capacity: int) -> None
     metrics.calls_capacity.set(capacity)
 
 
-def last_packet(runner: Runner, plane: Plane) -> float | None:
-    """When the leg last accepted RTP, on the event loop's clock (both are CLOCK_MONOTONIC)."""
-    if runner.leg is None:
-        return None
-    row = plane.stats[runner.leg.row]
-    if int(row["generation"]) != runner.leg.generation:
-        return None
-    return int(row["last_packet_ns"]) / 1e9
-
-
-def diagnose(runner: Runner, plane: Plane, metrics: Metrics) -> None:
-    """A second of the call has passed: say what is wrong with its audio, once per cause."""
-    call, row = runner.call, row_of(runner.leg, plane)
-    if row is None or call.state is not State.ACTIVE:
-        return
-    finding = runner.diagnosis.look(row, held=call.held)
-    if finding is not None:
-        metrics.audio_faults[finding.cause].inc()
-        runner.log.warning(finding.kind, cause=finding.cause, detail=finding.detail)
-
-
 def describe(runners: Iterable[Runner], plane: Plane, now: float) -> list[dict[str, Any]]:
     """The live calls, for `/calls`."""
     return [_describe(runner, plane, now) for runner in runners if runner.call.state is not State.OVER]

@@ -8,6 +8,7 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from gateway.calls.diagnosis import Diagnosis
+from gateway.calls.survey import Survey
 from rtp import control
 from rtp.engine import Leg
 from rtp.plane import FRAME
@@ -30,6 +31,7 @@ class Watched:
         self.leg: Leg = loop.open()
         self.caller: Peer = loop.peer()
         self.diagnosis = Diagnosis()
+        self._survey = Survey(loop.plane.capacity)
         self._frame = 0
         loop.configure(self.leg, self.caller, **changes)
 
@@ -39,7 +41,10 @@ class Watched:
             self.loop.frames()
             self._frame += 1
             if self._frame % 50 == self._phase % 50:
-                self.diagnosis.look(self.loop.plane.stats[self.leg.row], held=False)
+                self._survey.take(self.loop.plane.stats)
+                second = self._survey.of(self.leg)
+                if second is not None and not self._survey.is_well(self.leg):
+                    self.diagnosis.look(*second, held=False)
 
     @property
     def causes(self) -> list[tuple[str, str]]:

@@ -1,30 +1,20 @@
 import pytest
 
-from gateway.calls.diagnosis import ADVICE, CEASED, Diagnosis, Finding
+from gateway.calls.diagnosis import ADVICE, CEASED, WATCHED, Diagnosis, Finding
 from gateway.ops.labels import AUDIO_FAULTS
 
 GOOD = {"last_packet_ns": 1_000_000_000, "frames_up": 50}
-NAMES = (
-    "last_packet_ns",
-    "packets_stranger",
-    "packets_bad_payload",
-    "packets_bad_auth",
-    "packets_refused",
-    "frames_up",
-    "frames_noise",
-    "frames_silent",
-)
 
 
 def watch(growth: dict[str, int], seconds: int = 4, held: bool = False, diagnosis: Diagnosis | None = None):
     """What is found while these figures grow every second."""
     diagnosis = diagnosis or Diagnosis()
-    total = dict.fromkeys(NAMES, 0)
+    total = dict.fromkeys(WATCHED, 0)
+    grown = total | growth
     found = []
-    for _ in range(seconds):
-        for name, count in growth.items():
-            total[name] += count
-        found.append(diagnosis.look(total, held=held))
+    for second in range(1, seconds + 1):
+        total = {name: value + grown[name] for name, value in total.items()}
+        found.append(diagnosis.look(second, total, grown, held=held))
     return [f for f in found if f]
 
 
@@ -58,8 +48,9 @@ def test_the_stranger_is_named() -> None:
 
 def test_what_ceases_is_not_blamed_on_the_firewall() -> None:
     diagnosis = Diagnosis()
-    figures = dict.fromkeys(NAMES, 0) | {"last_packet_ns": 10**12}
-    found = [diagnosis.look(figures, held=False) for _ in range(3)][-1]
+    nothing = dict.fromkeys(WATCHED, 0)
+    had = nothing | {"last_packet_ns": 10**12}
+    found = [diagnosis.look(second, had, nothing, held=False) for second in range(1, 4)][1]
     assert found is not None
     assert (found.cause, found.detail) == ("no_packets", CEASED)
 
@@ -71,6 +62,13 @@ def test_a_held_call_may_be_silent() -> None:
 def test_silence_by_agreement_is_no_fault() -> None:
     assert watch({"frames_up": 50, "frames_noise": 50}, seconds=20) == []
     assert watch({"frames_up": 50, "frames_noise": 50, "packets_stranger": 50}, seconds=20) == []
+
+
+def test_two_seconds_that_do_not_follow_each_other_are_no_finding() -> None:
+    diagnosis = Diagnosis()
+    nothing = dict.fromkeys(WATCHED, 0)
+    assert [diagnosis.look(second, nothing, nothing, held=False) for second in (1, 3, 5, 7)] == [None] * 4
+    assert diagnosis.look(8, nothing, nothing, held=False) is not None
 
 
 def test_speech_after_silence_is_no_fault() -> None:
