@@ -21,6 +21,8 @@ from gateway.trunks import Credential, Trunk, in_force
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: Sources whose trunks are remembered: a PBX asks with every message.
+MAX_FOUND: Final = 4096
 #: Counters that admission moves, one name for each way not to be let in.
 COUNTERS: Final = (
     *("source_refused", "source_dropped", "source_limited", "challenged", "digest_stale", "digest_replayed"),
@@ -58,6 +60,7 @@ class TrunkTable:
     def __init__(self, trunks: Sequence[Trunk]) -> None:
         self.trunks = in_force(trunks)
         entries = [(ipaddress.ip_network(text), trunk) for trunk in self.trunks for text in trunk.sources]
+        self._found: dict[tuple[str, str | None], tuple[tuple[Trunk, ...], bool]] = {}
         #: The longest prefix first; within one length the order of the file
         self._entries: list[tuple[Network, Trunk]] = sorted(entries, key=lambda entry: -entry[0].prefixlen)
 
@@ -67,6 +70,14 @@ class TrunkTable:
 
         transport: None for any.
         """
+        found = self._found.get((source, transport))
+        if found is None:
+            if len(self._found) >= MAX_FOUND:  # those of strangers, most of them
+                self._found.clear()
+            found = self._found[source, transport] = self._look_up(source, transport)
+        return found
+
+    def _look_up(self, source: str, transport: str | None) -> tuple[tuple[Trunk, ...], bool]:
         try:
             address = ipaddress.ip_address(source.partition("%")[0])
         except ValueError:

@@ -40,6 +40,7 @@ class Within:
         clock: Callable[[], float],
     ) -> None:
         self.calls: dict[int, StackCall] = {}
+        self._heirs: dict[int, StackCall] = {}  # by the number of the dialog that they come from
         self._tell = tell
         self._count, self._refuse = ledger.count, ledger.refuse
         self._refers = refers
@@ -56,7 +57,7 @@ class Within:
 
     def heir_of(self, call: StackCall) -> StackCall | None:
         """The call that will take this one's place if it is answered."""
-        return next((c for c in self.calls.values() if c.dialog.heir_of == call.dialog.id and call.dialog.id), None)
+        return self._heirs.get(call.dialog.id)
 
     def progressed(self, call: StackCall, progress: Progress) -> None:
         dialog = call.dialog
@@ -83,6 +84,8 @@ class Within:
         cause = dialog.end(progress.code)
         self._asking.pop(dialog.sip_call_id, None)
         heir = self.heir_of(call)
+        if self._heirs.get(dialog.heir_of) is call:
+            del self._heirs[dialog.heir_of]
         if self.calls.get(dialog.id) is not call:
             return
         del self.calls[dialog.id]
@@ -98,6 +101,7 @@ class Within:
     def _hand_over(self, dialog: Dialog, heir: StackCall) -> None:
         """The heir bears the number from now on, and the controller's commands are his."""
         self.calls.pop(heir.dialog.id, None)
+        self._heirs.pop(heir.dialog.heir_of, None)
         heir.dialog.id, heir.dialog.told, heir.dialog.heir_of = dialog.id, True, 0
         dialog.told = False
         self.calls[heir.dialog.id] = heir
@@ -200,6 +204,7 @@ class Within:
         made = place(heir)
         made.deadline_s = self._clock() + REFER_RING_S
         self.enter(made)
+        self._heirs[dialog.id] = made
         return True
 
     def _may_refer(self, call: StackCall, target: str) -> bool:

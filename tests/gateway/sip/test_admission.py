@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Sip
-from gateway.sip.admission import Admission, TrunkTable
+from gateway.sip.admission import MAX_FOUND, Admission, TrunkTable
 from gateway.sip.digest import ALGORITHMS, parse, response
 from gateway.sip.headers import Message
 from gateway.sip.sources import Report
@@ -284,3 +284,15 @@ def test_a_cancel_costs_nothing() -> None:
     assert rig.invite("192.0.2.1").code == 401
     assert rig.admission.source("192.0.2.1", "udp", rig.now, costs=False).verdict is LET_IN
     assert rig.admission.source("192.0.2.1", "udp", rig.now).verdict.code == 503
+
+
+def test_what_is_remembered_of_sources_is_bounded_and_goes_with_the_configuration() -> None:
+    table = TrunkTable((trunk(allow=["10.0.0.0/8"]),))
+    for number in range(MAX_FOUND + 10):
+        address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        assert table.lookup(address, "udp") == table.lookup(address, "udp") == ((table.trunks[0],), True)
+    assert len(table._found) <= MAX_FOUND
+    rig = Rig(trunk(allow=["10.0.0.1"]))
+    assert rig.invite("10.0.0.1").code == 0
+    rig.admission.reconfigure((trunk(allow=["10.0.0.2"]),), Sip())
+    assert rig.invite("10.0.0.1").code == 403
