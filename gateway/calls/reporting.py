@@ -152,8 +152,9 @@ def row_of(leg: Leg | None, plane: Plane) -> np.void | None:
 #: Of `rtp.plane.STATS`, what an operator looks at while a call runs.
 _SHOWN = (
     *("packets_received", "packets_sent", "packets_lost", "packets_late", "packets_stranger", "packets_bad"),
-    *("frames_concealed", "underruns", "jitter_ms", "delay_ms", "level_in_db", "level_out_db", "rtt_ms"),
-    *("r_factor", "mos"),
+    *("frames_up", "frames_concealed", "underruns", "jitter_ms", "delay_ms", "drift_ppm"),
+    *("level_in_db", "level_out_db"),
+    *("remote_loss", "remote_jitter_ms", "rtt_ms", "r_factor", "mos", "burst_ratio", "mos_mean"),
 )
 
 
