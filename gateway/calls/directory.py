@@ -74,7 +74,7 @@ class Directory:
         except Unreachable:
             return False
         except TooLong:
-            pass
+            return True  # something does
         return True
 
     async def close(self) -> None:
