@@ -96,7 +96,8 @@ def drift_rows(seconds: int) -> Iterator[tuple[str, str, str, str]]:
     """(sender, worst error after 5 minutes, longest delay, corrections a minute)."""
     packets = seconds * SECOND
     cases = [(breath, sigma, ppm) for breath in (True, False) for sigma in (0.0, 5.0) for ppm in (200.0, -200.0)]
-    networks, said = [], []
+    networks: list[Schedule] = []
+    said: list[npt.NDArray[np.int16]] = []
     for breath, sigma_ms, ppm in cases:
         jitter = gamma_jitter(packets, sigma_ms, np.random.default_rng(1))
         networks.append(schedule(packets, sent_ns=sending_times(packets, 20, ppm), delay_ns=jitter))
