@@ -1,4 +1,4 @@
-"""How a hosted session service has calls placed, on the real daemon: by the admin address, and by a session's stream."""
+"""How a hosted session service has calls placed, on the real daemon: by the admin address and by a session's stream."""
 
 from __future__ import annotations
 

@@ -162,6 +162,7 @@ def test_a_controller_that_is_stopped_takes_sip_and_rtp_with_it(daemon: Daemon) 
 def test_a_machine_that_stood_still_costs_no_process(daemon: Daemon) -> None:
     """All are stopped for longer than silence is suffered, and go on."""
     daemon.notified("READY=1")
+    daemon.wait_for(4, "start")
     pids = [daemon.process.pid, *(daemon.start_of(role)["pid"] for role in ("controller", "sip", "rtp", "sessions"))]
     for number in (signal.SIGSTOP, signal.SIGCONT):
         for pid in pids:
@@ -215,6 +216,7 @@ def test_gives_up_on_what_can_not_start(tmp_path: Path, fail: str, starts: int) 
 
 def test_sighup_tells_what_is_wrong_and_changes_nothing(daemon: Daemon) -> None:
     daemon.notified("READY=1")
+    daemon.wait_for(4, "start")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for(1, "Reloaded", problems=["f:1: bad"], needs_restart=[], changed=[], fd=False)
     assert "configuration not taken" in daemon.log()
@@ -228,6 +230,7 @@ def test_the_command_line_of_a_process_names_no_secret_and_no_working_directory(
 
 def test_sighup_hands_on_what_can_change_and_names_what_can_not(daemon: Daemon) -> None:
     daemon.notified("READY=1")
+    daemon.wait_for(4, "start")
     daemon.touch(".good")
     daemon.process.send_signal(signal.SIGHUP)
     told = {"problems": [], "needs_restart": ["media.capacity"], "changed": ["drain.timeout_s"], "fd": True}

@@ -45,6 +45,15 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return port
 
 
+def free_sip_port() -> int:
+    """The same, for those who want it for UDP and TCP."""
+    while True:
+        port = free_port(socket.SOCK_DGRAM)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+
+
 def media_range(legs: int) -> dict[str, int]:
     """A range of RTP ports below the kernel's ephemeral ones, with room for `legs` and as many in quarantine."""
     width = 4 * max(legs, 32)

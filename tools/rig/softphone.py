@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rig.daemon import HOST, free_port
+from rig.daemon import HOST, free_port, free_sip_port
 from rig.native import cache_root
 from rig.sound import Samples, read_wav
 
@@ -63,7 +63,7 @@ class Softphone:
         self.folder, first = folder, free_port(socket.SOCK_DGRAM) & ~1
         self.rtp_ports = range(first, first + 20)
         folder.mkdir(parents=True, exist_ok=True)
-        values = {"host": HOST, "port": free_port(socket.SOCK_DGRAM), "said": said, "folder": folder,
+        values = {"host": HOST, "port": free_sip_port(), "said": said, "folder": folder,
                   "rtp_first": first, "rtp_last": first + 19, "modules": _module_path()}  # fmt: skip
         (folder / "config").write_text(_CONFIG.format(**values))
         (folder / "accounts").write_text(f"<sip:caller@{HOST};transport=udp>;regint=0;audio_codecs=PCMU\n")

@@ -19,7 +19,7 @@ def test_streams_hear_what_legs_of_one_gateway_hear_at_full_level(mode: str, lis
 
 def scene(mode: str) -> tuple[Scene, FakePeer, FakePeer]:
     made = Scene()
-    made.live.record.mode = mode
+    made.live.mode = mode
     phone, browser = made.join(), made.join()
     made.tell(phone, {"type": "call.joined", "speaker": "customer", "call_id": "call_1"})
     made.tell(browser, {"type": "call.joined", "speaker": "agent", "call_id": "call_2"})
@@ -51,7 +51,7 @@ def test_a_human_who_took_over_and_the_caller_hear_each_other() -> None:
 
 def test_legs_of_one_stream_are_left_to_their_gateway() -> None:
     made = Scene()
-    made.live.record.mode = "ai_agent"
+    made.live.mode = "ai_agent"
     gateway = made.join()
     for speaker in ("customer", "agent"):
         made.tell(gateway, audio_input(speaker, 0, b"\x55" * 160))
