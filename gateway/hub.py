@@ -127,7 +127,7 @@ class Hub:
         """Another configuration is in force."""
         self._start = start
         self._controller.reconfigure(start.config)
-        self._let_dial()
+        self._dialler.trunks = in_force(start.config.trunks)
         for piece in pieces.cut(json.dumps(bootstrap.plain(start.config, "sip")).encode()):
             self._controller.send_sip(piece)
 

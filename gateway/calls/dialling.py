@@ -20,6 +20,7 @@ from gateway.calls.intake import Order
 from gateway.calls.passing import passed
 from gateway.errors import Fault, GatewayError, PeerFault
 from gateway.sip.accounts import from_uri, request_uri
+from gateway.sip.names import STALE_S
 from gateway.trunks import Outbound, Trunk
 
 #: Whoever ordered the call waits so long to hear that it rings, or that it will not; then it is still under way.
@@ -116,8 +117,9 @@ class Dialler:
     def __init__(
         self, trunks: Sequence[Trunk], place: Callable[[Order, Callable[[do.Progress], None]], Placed]
     ) -> None:
-        self.trunks = trunks
+        self.trunks = trunks  #: others from the next order on, after a reload
         self._place = place
+        self._known: dict[str, tuple[str, float]] = {}  # by a trunk's host: its last address, and as of when
 
     async def dial(self, wanted: Wanted) -> dict[str, Any]:
         """The call object once it rings or was answered. Raises GatewayError when it came to nothing before.
@@ -125,7 +127,7 @@ class Dialler:
         What becomes of it later is told on the session's stream.
         """
         made = order(wanted, self.trunks)
-        made = made._replace(source=await _address(made.source))
+        made = made._replace(source=await self._address(made.source))
         first: asyncio.Future[do.Progress] = asyncio.get_running_loop().create_future()
         placed = self._place(made, lambda progress: None if first.done() else first.set_result(progress))
         if await _within(FIRST_SIGN_S, first):
@@ -145,17 +147,25 @@ class Dialler:
             "to": wanted.to,
         }
 
+    async def _address(self, host: str) -> str:
+        """Where the trunk is, for the choice of our own address towards it. Raises GatewayError.
+
+        While its name can not be looked up its last known address serves, as it does for the INVITE itself.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(LOOK_UP_S):
+                found = await loop.getaddrinfo(host, None)  # an address is its own answer
+        except (OSError, TimeoutError):
+            address, since = self._known.get(host, ("", 0.0))
+            if not address or loop.time() - since > STALE_S:
+                raise GatewayError(Fault.DIAL_FAILED, f"503 no address is known of {host}") from None
+            return address
+        address = str(found[0][4][0])
+        self._known[host] = address, loop.time()
+        return address
+
 
 async def _within(seconds: float, future: asyncio.Future[do.Progress]) -> bool:
     done, _ = await asyncio.wait([future], timeout=seconds)
     return bool(done)
-
-
-async def _address(host: str) -> str:
-    """Where the trunk is, for the choice of our own address towards it. Raises GatewayError."""
-    try:
-        async with asyncio.timeout(LOOK_UP_S):
-            found = await asyncio.get_running_loop().getaddrinfo(host, None)  # an address is its own answer
-    except (OSError, TimeoutError):
-        raise GatewayError(Fault.DIAL_FAILED, f"503 no address is known of {host}") from None
-    return str(found[0][4][0])

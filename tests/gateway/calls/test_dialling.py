@@ -147,3 +147,24 @@ def test_the_trunks_name_is_looked_up_before_anything_is_sent() -> None:
         asyncio.run(Dialler((nowhere,), exchange.place).dial(wanted()))
     assert caught.value.fault is Fault.DIAL_FAILED
     assert len(exchange.orders) == 1
+
+
+def test_an_outage_of_the_name_servers_costs_no_trunk_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = Exchange(do.Progress(180))
+
+    async def story() -> None:
+        dialler = Dialler((trunk("local", "localhost"),), exchange.place)
+        await dialler.dial(wanted())
+
+        async def away(*asked: Any) -> Any:
+            raise OSError("Temporary failure in name resolution")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", away)
+        await dialler.dial(wanted())
+        monkeypatch.setattr(dialling, "STALE_S", -1.0)
+        with pytest.raises(GatewayError, match="no address is known"):
+            await dialler.dial(wanted())
+
+    asyncio.run(story())
+    assert exchange.orders[0].source == exchange.orders[1].source in ("127.0.0.1", "::1")
+    assert len(exchange.orders) == 2
