@@ -303,6 +303,37 @@ def test_what_is_watched_is_true_of_a_running_daemon(tmp_path: Path) -> None:
     pbx.close()
 
 
+def test_a_reload_moves_a_trunk_under_a_running_call() -> None:
+    here, there = Pbx(), Pbx()
+
+    def trunk(pbx: Pbx) -> dict[str, Any]:
+        return {"name": "office", "outbound": {"host": "127.0.0.1", "port": pbx.port}, "registration": {}}
+
+    def granted(pbx: Pbx) -> None:
+        request = pbx.expect("REGISTER")
+        pbx.reply(request, 200, "OK", extra=f"Contact: {request.get('contact')};expires=300\r\nExpires: 300\r\n")
+
+    changes = {"trunks": [trunk(here)], "sessions": {"on_last_leg": "keep"}}
+    with Daemon(capacity=4, changes=changes) as daemon:
+        office = Office(daemon, here)
+        granted(here)
+        session = office.session()
+        invite = office.answered(session)
+        daemon.config_file.write_text(json.dumps(daemon.config | {"trunks": [trunk(there)]}))
+        assert daemon.run("reload") == "in force now: trunks\n"
+        here.reply(here.expect("REGISTER"), 200)
+        granted(there)
+        office.until(lambda: office.admin("/trunks")["trunks"][0]["registration"]["state"] == "registered")
+        assert office.admin("/trunks")["trunks"][0]["outbound"]["address"] == there.here
+        office.pbx = there
+        office.answered(office.session())
+        here.within(invite, "BYE")
+        here.expect("SIP/2.0", "200")
+        office.until(lambda: len(office.admin("/calls")["calls"]) == 1)
+    here.close()
+    there.close()
+
+
 def test_registration_is_kept_challenged_lost_and_given_up() -> None:
     pbx = Pbx()
     out = {"host": "127.0.0.1", "port": pbx.port, "username": "gw", "password": PASSWORD}
