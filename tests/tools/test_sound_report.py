@@ -51,7 +51,7 @@ def test_exits_by_what_must_be_reached(
     gain: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sound_report, "score_losses", lambda seeds: _scores(gain))
-    monkeypatch.setattr(sound_report, "jitter_rows", lambda calls: iter([("a network", "0.4 %", "100 ms")]))
+    monkeypatch.setattr(sound_report, "jitter_rows", lambda calls: iter([("a network", "0.4 %", "100 ms", "97 ms")]))
     monkeypatch.setattr(sound_report, "drift_rows", lambda seconds: iter([("+200", "1 ppm", "60 ms", "0.6")]))
     monkeypatch.setattr(sound_report, "burst_calls", lambda: {name: _call() for name in "abcd"})
     assert sound_report.main([str(tmp_path)]) == status
