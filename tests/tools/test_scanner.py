@@ -39,14 +39,35 @@ def test_each_invite_is_another() -> None:
     assert flood.sent >= 10
 
 
-@pytest.mark.parametrize(("lost", "p99", "passed"), [(0, 20.0, True), (1, 20.0, False), (0, 300.0, False)])
-def test_the_verdict(lost: int, p99: float, passed: bool) -> None:
+@pytest.mark.parametrize(
+    ("lost", "p99", "late", "altered", "passed"),
+    [
+        (0, 20.0, 0, 0, True),
+        (1, 20.0, 0, 0, False),
+        (0, 300.0, 0, 0, False),
+        (0, 2100.0, 0, 0, False),
+        (0, 20.0, 1, 0, False),
+        (0, 20.0, 0, 1, False),
+    ],
+)
+def test_the_verdict(lost: int, p99: float, late: int, altered: int, passed: bool) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
         target.bind(("127.0.0.1", 0))
         flood = Flood(f"127.0.0.1:{target.getsockname()[1]}", 500.0)
     flood.sent, flood.lasted_s = 500, 1.0
     heard = {"sent": 100, "returned": 100 - lost, "failed": 0, "resent": 0, "answered_again": 0, "ended_early": 0}
-    result = scanner._judged(Plan(), heard | {"setup": {"p50": 1.0, "p99": p99}}, 0.05, flood, {})
+    heard |= {"whole": 100 - lost - altered, "setup": {"p50": 1.0, "p99": p99, "max": p99}}
+    result = scanner._judged(Plan(), heard, 0.05, late, flood, {})
     assert result["passed"] is passed
     assert ("NOT passed" in text(result)) is not passed
     json.dumps(result)
+
+
+def test_late_slots_are_those_beyond_the_bound_and_those_left_out() -> None:
+    def metrics(early: int, late: int, missed: int) -> dict[str, float]:
+        name = "glotgate_rtp_slot_lateness_seconds_bucket"
+        counted = {f'{name}{{le="0.012"}}': early, f'{name}{{le="+Inf"}}': early + late}
+        return counted | {"glotgate_rtp_slots_missed_total": missed}
+
+    assert scanner.late_slots(metrics(10, 1, 2), metrics(500, 1, 2)) == 0
+    assert scanner.late_slots(metrics(10, 1, 2), metrics(500, 4, 7)) == 8

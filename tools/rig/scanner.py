@@ -20,10 +20,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from rig import bench, native, processes
-from rig.daemon import Daemon, end_in_order
+from rig.daemon import Daemon, end_in_order, histogram_delta
 
 SCANNER = "127.0.0.9"
 CALLER = "127.0.0.1"
+#: A slot that begins so late has cost part of the next one; a bucket of the loop's histogram.
+LATE_S = 0.012
 #: Who the scanner is to the daemon: what its trunks say of it.
 TRUNKS: dict[str, list[dict[str, Any]]] = {
     # an address that no trunk names
@@ -135,17 +137,17 @@ def run(plan: Plan) -> dict[str, Any]:
             flood = Flood(daemon.sip_address, plan.per_s)
             with flood:
                 time.sleep(1.0)  # it is found out before anybody else calls
-                heard, cpu = _calls(plan, daemon, echo)
+                heard, cpu, late = _calls(plan, daemon, echo)
             counted = {
                 name.partition('event="')[2].partition('"')[0]: value
                 for name, value in daemon.metrics().items()
                 if name.startswith("glotgate_sip_agent_events_total") and value
             }
-    return _judged(plan, heard, cpu, flood, counted)
+    return _judged(plan, heard, cpu, late, flood, counted)
 
 
-def _calls(plan: Plan, daemon: Daemon, echo: bench.Program) -> tuple[dict[str, Any], float]:
-    """Place the calls and let them talk. (the generator's report, CPU seconds a second of the sip process)."""
+def _calls(plan: Plan, daemon: Daemon, echo: bench.Program) -> tuple[dict[str, Any], float, int]:
+    """Place the calls and let them talk. (the generator's report, CPU of the sip process in cores, late slots)."""
     words = ["--target", daemon.sip_address, "--calls", str(plan.calls), "--rate", str(plan.rate), "--hold", "0"]
     words += ["--seconds", str(plan.seconds), "--settle", str(plan.settle), "--prefix", bench.PREFIX]
     placed = plan.calls / plan.rate
@@ -154,19 +156,31 @@ def _calls(plan: Plan, daemon: Daemon, echo: bench.Program) -> tuple[dict[str, A
         load.event("up", placed + 40)
         window = load.event("window", 5)
         echo.tell(f"window {window['from']} {window['to']}")
-        before, began = processes.sample(pids), time.monotonic()
+        before, began, metrics = processes.sample(pids), time.monotonic(), daemon.metrics()
         heard = load.event("report", plan.seconds + plan.settle + placed + 60)
         spent = processes.sample(pids)["sip"] - before["sip"]
-        return heard, spent / (time.monotonic() - began)
+        return heard, spent / (time.monotonic() - began), late_slots(metrics, daemon.metrics())
 
 
-def _judged(plan: Plan, heard: dict[str, Any], cpu: float, flood: Flood, counted: dict[str, float]) -> dict[str, Any]:
+def late_slots(before: dict[str, float], after: dict[str, float]) -> int:
+    """Slots of the media loop between two scrapes that were left out, or begun later than `LATE_S`."""
+    rows = histogram_delta(before, after, "glotgate_rtp_slot_lateness_seconds")
+    missed = after["glotgate_rtp_slots_missed_total"] - before["glotgate_rtp_slots_missed_total"]
+    return round(missed + rows[-1][1] - sum(count for bound, count in rows if bound == LATE_S))
+
+
+def _judged(
+    plan: Plan, heard: dict[str, Any], cpu: float, late: int, flood: Flood, counted: dict[str, float]
+) -> dict[str, Any]:
     lost = heard["sent"] - heard["returned"]
     setup = {"p50_ms": heard["setup"]["p50"], "p99_ms": heard["setup"]["p99"], "failed": heard["failed"]}
     setup["retransmissions"] = heard["resent"] + heard["answered_again"]
     limits = [
         ("frames lost by running calls", lost, 0),
+        ("frames that came back altered", heard["returned"] - heard["whole"], 0),
+        (f"slots of the media loop more than {1000 * LATE_S:g} ms late", late, 0),
         ("legitimate set-up, p99, ms", setup["p99_ms"], 200),
+        ("legitimate set-up, the longest, ms", heard["setup"]["max"], 2000),
         ("legitimate set-ups that failed", heard["failed"], 0),
         ("calls that the gateway ended", heard["ended_early"], 0),
     ]
