@@ -73,23 +73,24 @@ def run(plan: Plan) -> Figures:
     native.build("load")
     with Program("echo") as echo:
         port = echo.event("listening", 5)["port"]
-        capacity = plan.concurrent + int(2 * plan.rate) + 20
+        capacity = plan.concurrent + int(5 * plan.rate) + 20
         changes = {
             "sessions": {"mode": "remote", "url": f"http://127.0.0.1:{port}", "api_key": "sk_test_bench"},
             "logging": {"level": "error"},
+            "overload": {"enabled": False},  # the generator is on the same machine
             "media": {"no_rtp_timeout_s": 0, "ports": {"quarantine_s": 1}},
         }
         with Daemon(capacity=capacity, changes=changes) as daemon:
             arguments = ["--target", daemon.sip_address, "--calls", str(plan.calls), "--rate", str(plan.rate)]
             arguments += ["--hold", str(plan.hold), "--seconds", "0", "--settle", "0", "--prefix", PREFIX]
             arguments += [] if plan.media else ["--inactive"]
+            rest = at_rest(daemon)
             with Program("load", *arguments) as load:
-                return _measure(plan, daemon, load)
+                return _measure(plan, daemon, load, rest)
 
 
-def _measure(plan: Plan, daemon: Daemon, load: Program) -> Figures:
+def _measure(plan: Plan, daemon: Daemon, load: Program, rest: Rest) -> Figures:
     pids = processes.roles(daemon.pid)
-    rest = at_rest(daemon)
     began, cpu = time.monotonic(), processes.sample(pids)
     samples = [_sample(daemon, pids)]
     until = began + plan.calls / plan.rate + plan.hold
