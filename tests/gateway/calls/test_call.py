@@ -13,6 +13,7 @@ from gateway.calls.incoming import IncomingCall
 from gateway.calls.media import LegMedia
 from gateway.errors import Fault, GatewayError, PeerFault
 from gateway.ops.labels import END_REASONS, OUTCOMES
+from tests.support import stories
 from tests.support.controller_rig import OFFER
 
 PORT = 16384
@@ -39,28 +40,9 @@ ALL_INPUTS: list[inputs.Input] = [
 ]
 
 
-class Story:
-    """A call and what it wanted so far."""
-
+class Story(stories.Story[IncomingCall]):
     def __init__(self, offer: str | None = OFFER, limits: Limits = LIMITS) -> None:
-        self.now = 100.0
-        self.call = IncomingCall(LegMedia("192.0.2.1", ("PCMU", "PCMA"), 1), offer, limits, self.now)
-        self.done: list[do.Action] = []
-
-    def begin(self, refusal: GatewayError | None = None) -> list[do.Action]:
-        self.done = self.call.begin(refusal)
-        return self.done
-
-    def tell(self, *events: inputs.Input, after: float = 0.0) -> list[do.Action]:
-        """What the last of these events brought about."""
-        self.now += after
-        for event in events:
-            self.done = self.call.handle(event, self.now)
-        return self.done
-
-    @property
-    def names(self) -> list[str]:
-        return [type(action).__name__ for action in self.done]
+        super().__init__(IncomingCall(LegMedia("192.0.2.1", ("PCMU", "PCMA"), 1), offer, limits, 100.0), 100.0)
 
 
 def preparing(offer: str | None = OFFER, limits: Limits = LIMITS) -> Story:

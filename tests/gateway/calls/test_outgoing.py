@@ -13,6 +13,7 @@ from gateway.calls.media import LegMedia
 from gateway.calls.outgoing import OutgoingCall
 from gateway.errors import Fault, GatewayError
 from gateway.ops.labels import END_REASONS, OUTCOMES
+from tests.support import stories
 from tests.support.controller_rig import OFFER
 
 PORT = 16384
@@ -41,29 +42,10 @@ INPUTS: list[inputs.Input] = [
 ]
 
 
-class Story:
-    """A call of ours and what it wanted so far."""
-
+class Story(stories.Story[OutgoingCall]):
     def __init__(self) -> None:
-        self.now = 100.0
         media = LegMedia("192.0.2.1", ("PCMU", "PCMA"), 1)
-        self.call = OutgoingCall(media, Limits(5.0, 60.0, 7), 30.0, self.now)
-        self.done: list[do.Action] = []
-
-    def begin(self, refusal: GatewayError | None = None) -> list[do.Action]:
-        self.done = self.call.begin(refusal)
-        return self.done
-
-    def tell(self, *events: inputs.Input, after: float = 0.0) -> list[do.Action]:
-        """What the last of these events brought about."""
-        self.now += after
-        for event in events:
-            self.done = self.call.handle(event, self.now)
-        return self.done
-
-    @property
-    def names(self) -> list[str]:
-        return [type(action).__name__ for action in self.done]
+        super().__init__(OutgoingCall(media, Limits(5.0, 60.0, 7), 30.0, 100.0), 100.0)
 
     def progress(self) -> do.Progress:
         return next(action for action in self.done if isinstance(action, do.Progress))
