@@ -25,9 +25,7 @@ class ServiceProcess:
     gateway: `host:port` of the gateway's admin address; there is none by default.
     """
 
-    def __init__(
-        self, database_url: str, data_dir: Path, *, gateway: str = "127.0.0.1:9", **settings: Any
-    ) -> None:
+    def __init__(self, database_url: str, data_dir: Path, *, gateway: str = "127.0.0.1:9", **settings: Any) -> None:
         config = {
             "admin": {"bind": gateway},
             "sessions": {
@@ -37,7 +35,7 @@ class ServiceProcess:
                 "data_dir": str(data_dir),
                 "interpreter": "loopback",
             }
-            | settings
+            | settings,
         }
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (open as long as the process runs)
         self.process = subprocess.Popen(
