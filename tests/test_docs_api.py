@@ -109,6 +109,7 @@ class Site:
         for n in range(0, len(sound) // 160):
             client.send_audio("customer", n, sound[n * 160 : n * 160 + 160])
         await client.receive("audio.output")
+        await asyncio.sleep(0.5)  # a recording is as long as its call
         return client
 
     def session_for(self, command: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import Fault, PeerFault
 from gateway.sessions import chronicle, store
@@ -35,6 +36,8 @@ Clock = Callable[[], float]
 MakeInterpreter = Callable[[Session, Sink], Interpreter]
 #: Seconds between two stored signs of life of a session: what a restart may be wrong by.
 _SAVE_EVERY_S: Final = 10.0
+#: How often the database is asked for sessions of ours that we have lost.
+_LOST_EVERY_S: Final = 60
 
 #: Stream messages that go to the timeline as they are, by the name they have there.
 _TIMELINE: Final[dict[type, str]] = {
@@ -73,6 +76,7 @@ class Hub:
         self._saved_at: dict[str, float] = {}
         self._ended: dict[str, asyncio.Future[Session]] = {}
         self._finalizing: set[asyncio.Task[None]] = set()
+        self._lost: set[str] = set()  # neither live nor ended when `find_lost` last looked
 
     # ---- the directory -----------------------------------------------------------------------------
 
@@ -119,10 +123,28 @@ class Hub:
             _log.warning("session_moved_away", session_id=session_id)
 
     async def run(self) -> None:
-        """Sweep once a second until cancelled."""
+        """Sweep once a second, and look for lost sessions now and then, until cancelled."""
         while True:
-            await asyncio.sleep(1.0)
-            self.sweep(self.clock())
+            for _ in range(_LOST_EVERY_S):
+                await asyncio.sleep(1.0)
+                self.sweep(self.clock())
+            await self.find_lost()
+
+    async def find_lost(self) -> None:
+        """Take up sessions of ours that are neither live nor ended: their end could not be written.
+
+        Those alone that were so the last time too; once may be a creation or an end that is under way.
+        """
+        try:
+            left = await self.database.run(store.unfinished, self.teller.node)
+        except SQLAlchemyError as error:
+            _log.warning("unfinished_sessions_not_read", error=type(error).__name__)
+            return
+        lost = {record.id: record for record in left if record.id not in self.sessions}
+        for session_id in self._lost & lost.keys():
+            _log.warning("lost_session_taken_up", session_id=session_id)
+            self.adopt(lost.pop(session_id))
+        self._lost = set(lost)
 
     def sweep(self, now: float) -> None:
         """End what is due, store signs of life."""

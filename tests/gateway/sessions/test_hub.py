@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from gateway.errors import Fault, PeerFault
-from gateway.sessions import store
+from gateway.sessions import chronicle, store
 from gateway.sessions.lifecycle import Limits
 from tests.support.session_service import Clock, Kit, audio_input, service
 
@@ -115,6 +116,47 @@ def test_killed_between_end_and_completion(database_url: str) -> None:
             await kit.until(lambda: not kit.hub.sessions)
             row = await stored(kit, session["id"])
             assert (row.status, row.ended_at, row.end_reason) == ("ended", clock.now + 1, "explicit_end")
+
+    asyncio.run(scenario())
+
+
+def test_an_end_that_could_not_be_written_is_written_later(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> bool:
+        raise DatabaseError("UPDATE", {}, Exception("the disk has an opinion of its own"))
+
+    async def scenario() -> None:
+        async with service(database_url) as kit:
+            session, other = await kit.create(), await kit.create()
+            with monkeypatch.context() as broken:
+                broken.setattr(chronicle, "finalized", refused)
+                with pytest.raises(DatabaseError):
+                    await kit.hub.end(session["id"], None, kit.clock.now)
+            assert (await stored(kit, session["id"])).status == "ending"
+            assert set(kit.hub.sessions) == {other["id"]}
+            await kit.hub.find_lost()
+            assert set(kit.hub.sessions) == {other["id"]}  # it might be an end under way
+            await kit.hub.find_lost()
+            await kit.until(lambda: set(kit.hub.sessions) == {other["id"]})
+            row = await stored(kit, session["id"])
+            assert (row.status, row.end_reason) == ("ended", "explicit_end")
+            await kit.hub.find_lost()
+            await kit.hub.find_lost()
+            assert set(kit.hub.sessions) == {other["id"]}
+
+    asyncio.run(scenario())
+
+
+def test_a_database_that_is_away_loses_no_session(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> list[store.Session]:
+        raise OperationalError("SELECT", {}, ConnectionError("the database is away"))
+
+    async def scenario() -> None:
+        async with service(database_url) as kit:
+            session = await kit.create()
+            with monkeypatch.context() as broken:
+                broken.setattr(store, "unfinished", away)
+                await kit.hub.find_lost()
+            assert set(kit.hub.sessions) == {session["id"]}
 
     asyncio.run(scenario())
 
