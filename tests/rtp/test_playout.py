@@ -49,7 +49,7 @@ def test_a_burst_has_its_lead_and_is_played_at_once_bit_exactly(shared: Plane) -
     speech = bytes((i * 7) % 256 for i in range(20 * FRAME))
     write(shared, 1, speech)
     heard = b"".join(frames(out, 1, 20))
-    assert heard[FADE : -FRAME] == speech[FADE : -FRAME]
+    assert heard[FADE:-FRAME] == speech[FADE:-FRAME]
     assert shared.consumed[1] == len(speech)
     assert shared.dropped[1] == 0
 
