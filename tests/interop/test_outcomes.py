@@ -7,9 +7,8 @@ anything but what the scenario expects, headers included.
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,6 +16,7 @@ import pytest
 from rig.daemon import HOST, Daemon, free_port
 from rig.demo import create_key, create_session
 
+from tests.interop.watched import until
 from tests.support.hosted_service import HostedService
 from tests.support.scenario import Scenario, sdp
 from tests.support.sipp import Calls, calling
@@ -274,15 +274,6 @@ def post(daemon: Daemon, key: str, path: str) -> None:
 def idle(daemon: Daemon) -> bool:
     """Whether no call is left, soon."""
     return until(lambda: daemon.metrics()["glotgate_calls_active"] == 0)
-
-
-def until(true: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-    end = time.monotonic() + timeout_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 @pytest.fixture(scope="module")
